@@ -1,0 +1,39 @@
+"""The command line: one file per verb, which starts and wires and holds no logic. Nothing imports it.
+
+Verbs import what they need when they run: `understudy --help` must not pay for a server.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from understudy.cli import check, demo, explain, pull, serve, sim
+
+app = typer.Typer(
+    name="understudy",
+    help="Keeps an AI product running when the model behind it doesn't.",
+    epilog="Example: understudy serve, then point an OpenAI SDK at http://127.0.0.1:4000/v1",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: Rich would triple the time it takes
+    pretty_exceptions_enable=False,
+)
+for verb in (serve.serve, check.check, explain.explain, demo.demo, pull.pull, sim.sim):
+    app.command()(verb)
+
+
+@app.callback(invoke_without_command=True)
+def understudy(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Show the version and exit."),
+) -> None:
+    """Keeps an AI product running when the model behind it doesn't."""
+    if version:
+        from understudy import __version__
+
+        typer.echo(__version__)
+        context.exit()
+
+
+def main() -> None:
+    app()

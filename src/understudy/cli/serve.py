@@ -1,0 +1,73 @@
+"""`understudy serve`: the gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from understudy.cli.opening import ConfigOption, fail, read
+
+if TYPE_CHECKING:
+    from understudy.gateway.config import Loaded
+    from understudy.gateway.routing import Routing
+
+
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of server.host.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, instead of server.port.")] = None,
+) -> None:
+    """Run the gateway. With no configuration it uses whatever it finds.
+
+    Example: understudy serve --port 4000
+    """
+    import uvloop
+
+    from understudy.gateway.config import ConfigError, listening
+
+    loaded = read(config)
+    try:
+        loaded = listening(loaded, host, port)
+    except ConfigError as error:
+        fail(str(error))
+    code = uvloop.run(_serve(loaded, config))
+    if code:
+        raise typer.Exit(code)
+
+
+async def _serve(loaded: Loaded, _config: Path | None) -> int:
+    import logging
+    import os
+
+    from understudy.gateway.assemble import assemble
+    from understudy.gateway.server import Server
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    gateway = await assemble(loaded, os.environ)
+    values = loaded.config.server
+    server = Server(gateway, host=values.host, port=values.port)
+
+    def ready(url: str) -> None:
+        for line in found(gateway.routing):
+            typer.echo(line)
+        typer.echo(f"Understudy answers at {url}/v1 (OpenAI's chat completions). Ctrl-C stops it.")
+
+    server.on_ready = ready
+    try:
+        await server.serve()
+    except SystemExit as error:  # uvicorn's way to say that the address is taken; it has logged why
+        await gateway.close()
+        return int(error.code or 1)
+    return 0
+
+
+def found(routing: Routing) -> list[str]:
+    """What was found, a line each, for people."""
+    lines = [f"  {provider.name:<14} {provider.found}" for provider in routing.providers.values()]
+    lines += [
+        f"  {name:<14} -> {', '.join(target.name for target in route.targets)}"
+        for name, route in routing.routes.items()
+    ]
+    return lines or ["  no provider found: `understudy check` says what was looked for"]

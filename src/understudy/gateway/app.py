@@ -1,0 +1,283 @@
+"""The ASGI app: paths, keys and bounds. What happens to a call is in `exchange.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from understudy import clock
+from understudy.canon import Fault
+from understudy.dialects import openai_chat
+from understudy.gateway import exchange as exchanges
+from understudy.gateway.call import BadCallError, Call
+from understudy.gateway.client import Client, Receive, Scope, Send
+from understudy.gateway.listing import Listing
+from understudy.gateway.record import Exchange
+from understudy.gateway.routing import NoRouteError, Route, Routing
+from understudy.resilience import Cooldowns
+from understudy.transport import Client as Transport
+
+DEPARTED = "understudy.departed"
+"""Scope key: a list of tasks that the server cancels with `CLIENT_LEFT` when the client's connection is gone."""
+
+CLIENT_LEFT = "the client left"
+
+Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+Observer = Callable[[Exchange], None]
+
+
+class RefusedError(Exception):
+    """A request that goes nowhere: `status`, and what the error says in the client's dialect."""
+
+    def __init__(self, status: int, code: str, message: str, *, param: str | None = None, **headers: str) -> None:
+        self.status, self.code, self.param = status, code, param
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        super().__init__(message)
+
+
+class Gateway:
+    """An ASGI app over one `Routing`, and the state that outlives a call: cooldowns, connections, open calls.
+
+    `observers` are called with each finished exchange, after the client has its answer.
+    """
+
+    def __init__(self, routing: Routing, transport: Transport, keys: list[str]) -> None:
+        self.routing = routing
+        self.transport = transport
+        self.cooldowns = Cooldowns()
+        self.observers: list[Observer] = []
+        self.stopping = False
+        self.open = 0
+        self._listing = Listing(routing)
+        self._keys = frozenset(hashlib.sha256(key.encode()).digest() for key in keys)
+        self._paths: dict[str, dict[str, Handler]] = {
+            "/v1/chat/completions": {"POST": self._chat},
+            "/v1/models": {"GET": self._models},
+            "/healthz": {"GET": self._health},
+            "/readyz": {"GET": self._ready},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                await self._handler(scope)(scope, receive, send)
+            except RefusedError as refused:
+                await _refuse(send, refused)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1003, "reason": "WebSockets are not served here."})
+
+    def _handler(self, scope: Scope) -> Handler:
+        path, method = scope["path"], scope["method"]
+        methods = self._paths.get(path)
+        if methods is None:
+            if not path.startswith("/v1/models/"):
+                known = ", ".join(sorted(self._paths))
+                raise RefusedError(
+                    404, "unknown_url", f"Unknown request URL: {method} {path[:200]}. Served here: {known}."
+                )
+            methods = {"GET": self._model}
+        handler = methods.get(method)
+        if handler is None:
+            allow = ", ".join(methods)
+            raise RefusedError(
+                405, "method_not_allowed", f"{path[:200]} does not take {method}; use {allow}.", allow=allow
+            )
+        return handler
+
+    def _admit(self, scope: Scope) -> None:
+        if not self._keys:
+            return
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                scheme, _, key = value.partition(b" ")
+                digest = hashlib.sha256(key.strip()).digest()
+                # The set finds a digest of a guess, not a prefix of a key; compare_digest keeps the match timeless too.
+                if scheme.lower() == b"bearer" and any(hmac.compare_digest(digest, known) for known in self._keys):
+                    return
+                raise RefusedError(
+                    401, "invalid_api_key", "Incorrect API key. Send a key of this gateway's `server.keys`."
+                )
+        message = "No API key. Send `Authorization: Bearer KEY` with a key of this gateway's `server.keys`."
+        raise RefusedError(401, "invalid_api_key", message, www_authenticate="Bearer")
+
+    async def route(self, model: str) -> Route:
+        """The route for the name a client asked for, after asking the providers where it is not known. NoRouteError."""
+        try:
+            return self.routing.find(model)
+        except NoRouteError:
+            await self._listing.refresh()
+            return self.routing.find(model)
+
+    # -- chat completions ------------------------------------------------------------------------------------------
+
+    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._admit(scope)
+        headers = scope["headers"]
+        limits = self.routing.config.server
+        if self.stopping or self.open >= limits.max_open:
+            why = "The gateway is stopping." if self.stopping else "Too many calls are open (server.max_open)."
+            raise RefusedError(503, "overloaded", why, retry_after="1")
+        _check_headers(headers, limits.max_body)
+        self.open += 1
+        task = asyncio.current_task()
+        departed: list[asyncio.Task[None] | None] | None = scope.get(DEPARTED)
+        watcher = None
+        try:
+            if departed is not None:
+                departed.append(task)
+            body = await _body(receive, limits.max_body)
+            if departed is None and task is not None:
+                watcher = asyncio.ensure_future(_watch(receive, task))
+            await self._answer(body, headers, send)
+        finally:
+            self.open -= 1
+            if departed is not None:
+                departed.remove(task)
+            elif watcher is not None:
+                watcher.cancel()
+
+    async def _answer(self, body: bytes, headers: list[tuple[bytes, bytes]], send: Send) -> None:
+        try:
+            call = Call(body, headers)
+            route = await self.route(call.model)
+        except BadCallError as error:
+            raise RefusedError(400, "invalid_body", str(error), param=error.field or None) from None
+        except NoRouteError as error:
+            raise RefusedError(404, "model_not_found", str(error), param="model") from None
+        exchange = Exchange(call, route)
+        client = Client(send, exchange)
+        try:
+            exchange.outcome = await exchanges.run(exchange, client, self.cooldowns, self.transport)
+        except asyncio.CancelledError as error:
+            if error.args == (CLIENT_LEFT,):
+                exchange.outcome = "client_left"
+            else:
+                exchange.outcome = "stopped"
+                await exchanges.stopped(client)
+                raise
+        finally:
+            exchange.ended = clock.monotonic()
+            for observer in self.observers:
+                observer(exchange)
+
+    # -- the rest ----------------------------------------------------------------------------------------------------
+
+    async def _models(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        self._admit(scope)
+        await self._listing.refresh()
+        data = [_described(name) for name in self.routing.names()]
+        await _json(send, 200, {"object": "list", "data": data})
+
+    async def _model(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        self._admit(scope)
+        name = scope["path"].removeprefix("/v1/models/")
+        try:
+            await self.route(name)
+        except NoRouteError as error:
+            raise RefusedError(404, "model_not_found", str(error), param="model") from None
+        await _json(send, 200, _described(name))
+
+    async def _health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await _json(send, 200, {"status": "ok"})
+
+    async def _ready(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        if self.stopping:
+            raise RefusedError(503, "stopping", "The gateway is stopping.")
+        if not self.routing.providers:
+            raise RefusedError(
+                503, "no_provider", "No provider was found. `understudy check` says what was looked for."
+            )
+        await _json(send, 200, {"status": "ready"})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self.close()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+    async def close(self) -> None:
+        """Close every connection and stop every embedded engine."""
+        await self._listing.close()
+        await self.transport.close()
+        for provider in self.routing.providers.values():
+            for engine in provider.engines.values():
+                await engine.stop()
+
+
+def _check_headers(headers: list[tuple[bytes, bytes]], max_body: int) -> None:
+    for name, value in headers:
+        if name == b"content-type":
+            kind = value.partition(b";")[0].strip().lower()
+            if kind != b"application/json" and not kind.endswith(b"+json"):
+                shown = kind[:100].decode("latin-1")
+                raise RefusedError(
+                    415, "unsupported_media_type", f"The content type {shown!r} is not application/json."
+                )
+        elif name == b"content-length":
+            if value.isdigit() and int(value) > max_body:
+                raise _too_large(max_body)
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            raise RefusedError(415, "unsupported_encoding", "Compressed request bodies are not taken: send it plain.")
+
+
+def _too_large(max_body: int) -> RefusedError:
+    return RefusedError(413, "body_too_large", f"The body is larger than {max_body} bytes (server.max_body).")
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        pieces, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise asyncio.CancelledError(CLIENT_LEFT)
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > limit:
+                raise _too_large(limit)
+        body = b"".join(pieces)
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+async def _watch(receive: Receive, task: asyncio.Task[None]) -> None:
+    """For servers that do not tell the app by themselves when a client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    task.cancel(CLIENT_LEFT)
+
+
+def _described(name: str) -> Mapping[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": name.partition("/")[0] if "/" in name else "route"}
+
+
+async def _json(send: Send, status: int, value: object, headers: Mapping[str, str] | None = None) -> None:
+    body = msgspec.json.encode(value)
+    lines = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    lines += [(name.encode(), text.encode("latin-1", "replace")) for name, text in (headers or {}).items()]
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _refuse(send: Send, refused: RefusedError) -> None:
+    kind = "server_error" if refused.status >= 500 else "invalid_request_error"
+    fault = Fault(status=refused.status, code=refused.code, type=kind, param=refused.param, message=str(refused))
+    status, headers, body = openai_chat.encode_fault(fault)
+    await _json(
+        send,
+        status,
+        msgspec.Raw(body),
+        {**refused.headers, **{k: v for k, v in headers.items() if k not in ("content-type", "content-length")}},
+    )

@@ -1,0 +1,80 @@
+"""What there is to send calls to, found without being told: keys in the environment, servers on their usual ports,
+the embedded model. What the configuration says comes first and is never overruled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from understudy.gateway import config as settings
+from understudy.gateway.listing import PROBE, ListingError, list_models
+from understudy.gateway.routing import Provider, Routing, configured
+from understudy.local import models
+from understudy.local.embedded import Embedded
+from understudy.providers import catalogue
+from understudy.transport import Client, split_url
+
+
+async def discover(loaded: settings.Loaded, environ: Mapping[str, str], client: Client) -> Routing:
+    """Everything the configuration names, then everything else that is there."""
+    config = loaded.config
+    found: dict[str, Provider] = {}
+    for name, values in config.providers.items():
+        provider = configured(name, values, environ, client, f"providers.{name} in {loaded.source}")
+        if provider is not None:
+            found[name] = provider
+    rows = {name: row for name, row in catalogue.load().items() if name not in found}
+    for name, row in rows.items():
+        key = None if catalogue.is_local(row) else catalogue.find_key(row, environ)
+        if key is not None:
+            provider = configured(name, settings.Provider(), environ, client, f"{key[0]} in the environment")
+            if provider is not None:
+                found[name] = provider
+    named = set(_named(config))
+    for provider, answers in await _on_this_machine(rows.values(), environ, client):
+        if answers or provider.name in named:
+            found.setdefault(provider.name, provider)
+    if models.PROVIDER not in found and (engine := embedded()) is not None:
+        found[engine.name] = engine
+    return Routing(config, found.values())
+
+
+async def _on_this_machine(
+    rows: Iterable[catalogue.Provider], environ: Mapping[str, str], client: Client
+) -> list[tuple[Provider, bool]]:
+    """The servers that could run here and whether they do; those that answer come first."""
+    candidates: list[Provider] = []
+    for row in rows:
+        for base_url in catalogue.local_base_urls(row):
+            words = f"a server on port {split_url(base_url).port}"
+            provider = configured(row.name, settings.Provider(base_url=base_url), environ, client, words)
+            if provider is not None:
+                candidates.append(provider)
+    answers = await asyncio.gather(*(_alive(provider) for provider in candidates))
+    return sorted(zip(candidates, answers, strict=True), key=lambda pair: not pair[1])
+
+
+async def _alive(provider: Provider) -> bool:
+    try:
+        provider.listed = await list_models(provider, PROBE)
+    except ListingError:
+        return False
+    return True
+
+
+def _named(config: settings.Config) -> Iterable[str]:
+    """Providers that some route counts on, there or not: they are kept, so that they are used once they are there."""
+    for targets in (config.defaults.substitutes, *(route.targets for route in config.routes.values())):
+        yield from (target.partition("/")[0] for target in targets)
+
+
+def embedded() -> Provider | None:
+    """The provider `local`: every model on this machine that the embedded engine can run; None if there is none."""
+    available = models.available()
+    if not available:
+        return None
+    provider = Provider(models.PROVIDER, "openai-chat", "the embedded engine")
+    provider.engines = {name: Embedded(model.path, name) for name, model in available.items()}
+    provider.listed = tuple(available)
+    return provider

@@ -1,0 +1,59 @@
+"""What happened to a call, as the ledger, the demo and the operator will see it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from understudy import clock
+from understudy.canon import Fault
+from understudy.gateway.call import Call
+from understudy.gateway.routing import Route
+
+Headers = list[tuple[bytes, bytes]]
+
+Outcome = Literal["answered", "failed", "broken", "client_left", "stopped"]
+"""`failed`: the client got an error and nothing else. `broken`: the answer had begun and ended with an error."""
+
+
+class Attempt:
+    """One try of an exchange at one target. Times are `clock.monotonic` seconds, None for what did not happen."""
+
+    __slots__ = ("action", "connected", "ended", "fault", "first_content", "head", "started", "target")
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.started = clock.monotonic()
+        self.connected: float | None = None
+        self.head: float | None = None
+        self.first_content: float | None = None
+        self.ended: float | None = None
+        self.fault: Fault | None = None
+        self.action: str | None = None
+
+
+class Exchange:
+    """A call, its route and its attempts. `outcome` is None while it runs; `wall` is the Unix time of its start."""
+
+    __slots__ = ("attempts", "call", "ended", "id", "outcome", "route", "started", "wall")
+
+    def __init__(self, call: Call, route: Route) -> None:
+        self.wall = clock.wall()
+        self.started = clock.monotonic()
+        # Sorts by time in the ledger, and says nothing about how many there were before.
+        self.id = f"ex_{int(self.wall * 1000):011x}{int(clock.random() * 0x1000000000000):012x}"
+        self.call = call
+        self.route = route
+        self.attempts: list[Attempt] = []
+        self.ended: float | None = None
+        self.outcome: Outcome | None = None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A fault, and the provider's answer word for word where it gave one, to pass on if nobody does better."""
+
+    fault: Fault
+    status: int = 0
+    headers: Headers = []
+    body: bytes = b""

@@ -1,0 +1,138 @@
+"""One attempt at a target that speaks the client's dialect: the bytes go through as they are.
+
+This is the hot path. A stream costs one read, one look (`Watch`) and one write for each piece that arrives, whatever
+the number of events in it; nothing is decoded whole, nothing is logged, no task is started.
+"""
+
+from __future__ import annotations
+
+from understudy import clock
+from understudy.canon import Fault
+from understudy.dialects import openai_chat
+from understudy.dialects.openai_chat.watch import Watch, answer_fault
+from understudy.gateway.client import Client
+from understudy.gateway.record import Attempt, Exchange, Failure, Headers
+from understudy.gateway.routing import Target, link
+from understudy.local.embedded import EngineFailed, QueueFull
+from understudy.providers import auth
+from understudy.resilience import classify
+from understudy.transport import Client as Transport
+from understudy.transport import Response, TransportError
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes of an answer that is not streamed. It is held until it is whole, so that a broken one can still be moved."""
+
+LARGEST_ERROR = 1024 * 1024
+
+NOT_PASSED_ON = frozenset(
+    {
+        # RFC 9110, 7.6.1: they belong to one connection
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer",
+        b"transfer-encoding", b"upgrade",
+        # ours to say
+        b"content-length", b"content-encoding", b"date", b"server", b"vary", b"via",
+        # speak of the provider's site to a browser, not of the answer
+        b"alt-svc", b"nel", b"report-to", b"set-cookie", b"set-cookie2", b"strict-transport-security",
+        b"access-control-allow-credentials", b"access-control-allow-headers", b"access-control-allow-methods",
+        b"access-control-allow-origin", b"access-control-expose-headers", b"access-control-max-age",
+    }
+)  # fmt: skip
+
+_KINDS = {
+    "connect_timeout": "unreachable",
+    "cut": "stream_cut",
+    "bad_response": "bad_answer",
+    "pool_full": "queue_full",
+}
+"""The transport's words for a fault, where the table has another."""
+
+
+async def attempt(target: Target, exchange: Exchange, client: Client, transport: Transport) -> Failure | None:
+    """Try `target` once. None: the client has its whole answer. A Failure after `client.committed` cannot be moved."""
+    if target.engine is None:
+        return await _send(target, exchange, client)
+    try:
+        async with target.engine.slot():
+            address = await target.engine.start()
+            if target.link is None or target.link.base_url != address.base_url:
+                headers = auth.headers("bearer", address.key)
+                target.link = link(address.base_url, target.provider.dialect, transport, headers)
+            return await _send(target, exchange, client)
+    except QueueFull as error:
+        return Failure(Fault("queue_full", message=str(error)))
+    except EngineFailed as error:
+        return Failure(Fault("unreachable", message=str(error), phase="connect"))
+
+
+async def _send(target: Target, exchange: Exchange, client: Client) -> Failure | None:
+    call, record = exchange.call, exchange.attempts[-1]
+    body = call.body_for(target)
+    assert target.link is not None
+    try:
+        response = await target.link.origin.send(call.head_for(target, len(body)), body, exchange.route.clocks)
+    except TransportError as error:
+        return Failure(_transport_fault(error, "send" if error.sent else "connect"))
+    record.connected, record.head = response.connected, response.head_at
+    try:
+        headers = [pair for pair in response.headers if pair[0] not in NOT_PASSED_ON]
+        if response.status == 200 and call.stream and _is_stream(headers):
+            return await _stream(response, headers, client, record)
+        return await _whole(response, headers, exchange, client)
+    except TransportError as error:
+        return Failure(_transport_fault(error, "stream" if call.stream else "body"))
+    finally:
+        response.cancel()
+
+
+def _is_stream(headers: Headers) -> bool:
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+
+
+async def _stream(response: Response, headers: Headers, client: Client, record: Attempt) -> Failure | None:
+    watch = Watch()
+    held: list[bytes] = []
+    while not watch.done and watch.fault is None:
+        data = await response.read()
+        ready = watch.feed(data) if data else watch.close()
+        if watch.moved:
+            watch.moved = False
+            response.progressed()
+        if client.committed:
+            if ready:
+                await client.write(ready)
+        else:
+            held.append(ready)
+            # A finish other than a plain stop says something, even without content.
+            if watch.content or (watch.done and watch.fault is None and watch.finish not in (None, "stop")):
+                record.first_content = clock.monotonic()
+                await client.start(200, headers)
+                await client.write(b"".join(held))
+                held = []
+    if watch.fault is not None:
+        return Failure(classify(watch.fault, openai_chat.NAME))
+    if not client.committed:
+        return Failure(Fault("empty_answer", status=200, phase="stream"), 200, headers, b"".join(held))
+    await client.end()
+    if not response.done:
+        await response.read()  # the last chunk's framing, so that the connection can be used again
+    return None
+
+
+async def _whole(response: Response, headers: Headers, exchange: Exchange, client: Client) -> Failure | None:
+    good = response.status == 200
+    body = await response.body(LARGEST_ANSWER if good else LARGEST_ERROR)
+    if good:
+        fault = answer_fault(body, streamed=exchange.call.stream)
+    else:
+        named = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+        fault = openai_chat.decode_fault(response.status, named, body)
+    if fault is not None:
+        return Failure(classify(fault, openai_chat.NAME), response.status, headers, body)
+    exchange.attempts[-1].first_content = clock.monotonic()
+    await client.whole(200, headers, body)
+    return None
+
+
+def _transport_fault(error: TransportError, phase: str) -> Fault:
+    kind = _KINDS.get(error.kind, error.kind)
+    return Fault(kind, message=error.message, phase=phase)  # type: ignore[arg-type]  # one of Phase by construction

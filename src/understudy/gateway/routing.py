@@ -1,0 +1,263 @@
+"""Providers, targets and routes as the data path needs them: every byte that can be prepared beforehand is.
+
+A `Routing` is built once from the configuration and from what discovery found, and never changes but for caches; a new
+configuration builds another one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from understudy import __version__
+from understudy.gateway import config as settings
+from understudy.local.embedded import Embedded
+from understudy.providers import auth, catalogue
+from understudy.resilience import Place
+from understudy.transport import Client, Clocks, Origin, split_url
+
+OPERATIONS = {"openai-chat": "/chat/completions"}
+"""Where each dialect takes a call, below the provider's base URL."""
+
+_ON_DEMAND = 4096
+"""Routes kept for names that no configuration lists. Clients choose names, so there must be an end to them."""
+
+
+class Link(msgspec.Struct, frozen=True):
+    """How requests reach a server. `lines` are the headers of every request; `head` is a whole request head but for the
+    client's own headers and the length.
+    """
+
+    base_url: str
+    origin: Origin
+    path: bytes
+    lines: bytes
+    head: bytes
+
+
+class Provider:
+    """A provider that calls can be sent to: its row, its credentials, its connections.
+
+    `link` is None for the embedded engines, which have one each. `found` says in words for people where the provider
+    comes from. `listed` are the model names it is known to serve, `serves` patterns of further ones.
+    """
+
+    __slots__ = (
+        "cooldown", "dialect", "engines", "forward", "found", "key_label", "link", "listed", "listing", "name",
+        "serves",
+    )  # fmt: skip
+
+    def __init__(self, name: str, dialect: str, found: str) -> None:
+        self.name = name
+        self.dialect = dialect
+        self.found = found
+        self.key_label = ""
+        self.cooldown = True
+        self.forward: frozenset[bytes] = frozenset()
+        self.serves: tuple[str, ...] = ()
+        self.listed: tuple[str, ...] = ()
+        self.listing: str | None = None
+        self.link: Link | None = None
+        self.engines: Mapping[str, Embedded] = {}
+
+    def serving(self, model: str) -> bool:
+        """Whether `model`, a bare name, is known to be this provider's."""
+        return model in self.listed or any(fnmatch.fnmatchcase(model, pattern) for pattern in self.serves)
+
+
+class Target:
+    """One provider's model. An embedded one has an `engine`, and a `link` only once that has started."""
+
+    __slots__ = ("cooldown", "engine", "link", "model", "name", "place", "provider")
+
+    def __init__(self, provider: Provider, model: str) -> None:
+        self.name = f"{provider.name}/{model}"
+        self.provider = provider
+        self.model = model
+        self.cooldown = provider.cooldown
+        self.engine = provider.engines.get(model)
+        self.link = provider.link
+        endpoint = provider.link.base_url if provider.link else self.name
+        self.place = Place(provider.name, model, endpoint, provider.key_label)
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A name that clients ask for. `clocks` and `deadline` are in seconds; `why` says in words where it comes from."""
+
+    name: str
+    targets: tuple[Target, ...]
+    clocks: Clocks
+    deadline: float
+    retries: int
+    why: str
+
+
+class NoRouteError(Exception):
+    """No target for the name asked for. `near` are names that would work."""
+
+    def __init__(self, model: str, near: Sequence[str]) -> None:
+        self.model, self.near = model, near
+        hint = f" Did you mean {_either(near)}?" if near else " GET /v1/models lists what there is."
+        super().__init__(f"The model {model[:200]!r} is not served here.{hint}")
+
+
+class AmbiguousError(NoRouteError):
+    """More than one provider serves the name."""
+
+    def __init__(self, model: str, targets: Sequence[str]) -> None:
+        super().__init__(model, targets)
+        self.args = (f"More than one provider serves {model[:200]!r}. Ask for {_either(targets)}, or add a route.",)
+
+
+class Routing:
+    """All that a request's model name can lead to."""
+
+    def __init__(self, config: settings.Config, providers: Iterable[Provider]) -> None:
+        self.config = config
+        self.providers = {provider.name: provider for provider in providers}
+        self._targets: dict[str, Target] = {}
+        self._substitutes = self._expand(config.defaults.substitutes, "")
+        self.routes = {name: self._configured(name, route) for name, route in config.routes.items()}
+        self._on_demand: dict[str, Route] = {}
+
+    def find(self, model: str) -> Route:
+        """The route for the name a client asked for. Raises NoRouteError."""
+        route = self.routes.get(model) or self._on_demand.get(model)
+        if route is None:
+            route = self._derive(model)
+            if len(self._on_demand) >= _ON_DEMAND:
+                self._on_demand.clear()
+            self._on_demand[model] = route
+        return route
+
+    def names(self) -> list[str]:
+        """Every name that is known to work, routes first."""
+        full = [f"{provider.name}/{model}" for provider in self.providers.values() for model in provider.listed]
+        return list(dict.fromkeys([*self.routes, *full]))
+
+    def forget(self) -> None:
+        """Models were listed anew: names that led nowhere may lead somewhere now, or to more than one."""
+        self._on_demand.clear()
+
+    def _derive(self, model: str) -> Route:
+        provider_name, slash, rest = model.partition("/")
+        if slash and rest and provider_name in self.providers:
+            return self._route(model, [self._target(model)], self.config.defaults, f"{provider_name} is a provider")
+        owners = [provider for provider in self.providers.values() if provider.serving(model)]
+        if len(owners) > 1:
+            raise AmbiguousError(model, [f"{owner.name}/{model}" for owner in owners])
+        if not owners:
+            raise NoRouteError(model, _near(model, self.names()))
+        target = self._target(f"{owners[0].name}/{model}")
+        return self._route(model, [target], self.config.defaults, f"{owners[0].name} alone serves {model}")
+
+    def _configured(self, name: str, route: settings.Route) -> Route:
+        return self._route(name, self._expand(route.targets, name), route, "a route of the configuration", own=False)
+
+    def _route(
+        self, name: str, targets: list[Target], values: settings.RouteSettings, why: str, *, own: bool = True
+    ) -> Route:
+        def setting(field: str) -> float:
+            for source in (values, self.config.defaults):
+                value = getattr(source, field)
+                if value is not None:
+                    return float(value)
+            return float(settings.BUILT_IN[field])
+
+        if own:
+            targets = list(dict.fromkeys([*targets, *self._substitutes]))
+        clocks = Clocks(
+            connect=setting("connect_timeout"),
+            first_token=setting("first_token_timeout"),
+            liveness=setting("liveness_timeout"),
+            progress=setting("progress_timeout"),
+        )
+        return Route(name, tuple(targets), clocks, setting("deadline"), int(setting("retries")), why)
+
+    def _expand(self, names: Sequence[str], within: str) -> list[Target]:
+        """The targets behind `names`, routes among them replaced by theirs. The configuration has no circles."""
+        found: list[Target] = []
+        for name in names:
+            if name in self.config.routes and name != within:
+                found.extend(self._expand(self.config.routes[name].targets, name))
+            else:
+                found.append(self._target(name))
+        return list(dict.fromkeys(found))
+
+    def _target(self, name: str) -> Target:
+        target = self._targets.get(name)
+        if target is None:
+            provider, _, model = name.partition("/")
+            target = self._targets[name] = Target(self.providers[provider], model)
+            if len(self._targets) > 2 * _ON_DEMAND:
+                self._targets = {name: target}
+        return target
+
+
+def configured(
+    name: str, values: settings.Provider, environ: Mapping[str, str], client: Client, found: str
+) -> Provider | None:
+    """The provider `name` as configuration and catalogue describe it; None if a variable that it needs is not set."""
+    row = catalogue.load().get(name)
+    base_url = values.base_url or (catalogue.resolve_base_url(row, environ) if row else None)
+    if base_url is None:
+        return None
+    scheme = values.auth or (row.auth if row else "bearer")
+    key, label = _credential(row, values, environ)
+    if key is None and scheme != "none" and row is not None and not catalogue.is_local(row):
+        return None
+    provider = Provider(name, values.dialect or (row.dialect if row else ""), found)
+    provider.key_label = label
+    provider.cooldown = values.cooldown
+    provider.forward = frozenset(header.lower().encode() for header in values.forward)
+    provider.serves = row.serves if row else ()
+    provider.listed = tuple(values.models)
+    provider.listing = row.listing if row else "/models"
+    extra = [(k.lower().encode(), settings.reveal(v, environ).encode()) for k, v in values.headers.items()]
+    pairs = (*(auth.headers(scheme, key) if key is not None else ()), *extra)
+    provider.link = link(base_url, provider.dialect, client, pairs)
+    return provider
+
+
+def link(base_url: str, dialect: str, client: Client, headers: Iterable[tuple[bytes, bytes]]) -> Link:
+    """The connections to `base_url`, and the start of every request that will go there."""
+    address = split_url(base_url)
+    path = address.path.encode()
+    pairs = (
+        (b"host", address.authority.encode()),
+        (b"user-agent", b"understudy/" + __version__.encode()),
+        (b"accept-encoding", b"identity"),
+        *headers,
+    )
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in pairs)
+    operation = path + OPERATIONS[dialect].encode()
+    head = b"POST %b HTTP/1.1\r\n%bcontent-type: application/json\r\n" % (operation, lines)
+    return Link(base_url, client.origin(base_url), path, lines, head)
+
+
+def _credential(
+    row: catalogue.Provider | None, values: settings.Provider, environ: Mapping[str, str]
+) -> tuple[str | None, str]:
+    """The key, and a label that stands for it wherever people or tables see it."""
+    if values.api_key is not None:
+        key = settings.reveal(values.api_key, environ)
+        label = values.api_key if values.api_key.startswith("env:") else hashlib.sha256(key.encode()).hexdigest()[:8]
+        return key, label
+    found = catalogue.find_key(row, environ) if row else None
+    return (found[1], f"env:{found[0]}") if found else (None, "")
+
+
+def _near(model: str, names: Sequence[str]) -> list[str]:
+    """Up to three names that `model` may have been meant to be. A model's bare name counts as much as its full one."""
+    short = {name.rpartition("/")[2]: name for name in reversed(names)}
+    close = difflib.get_close_matches(model[:200], [*names, *short], 3, 0.6)
+    return list(dict.fromkeys(short.get(name, name) for name in close))
+
+
+def _either(names: Sequence[str]) -> str:
+    quoted = [repr(name) for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"

@@ -1,0 +1,99 @@
+"""What to do about a fault. Pure: it is told the time and what is left, and it never sleeps, calls or remembers.
+
+Bounded retries on the same target come from gRPC A6 and Envoy (one retry, only where the table says the call was not
+processed or the cause is passing); a provider's own `retry-after` is the floor of every wait, with jitter above it, and
+a long one is a cooldown, never a sleep (AWS, "Exponential Backoff and Jitter").
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+from understudy.canon import Fault
+from understudy.resilience.faults import Row, Scope, row
+
+SOON = 2.0
+"""Seconds a client may be kept waiting for the same target when there is nobody else, or the reset is that near."""
+
+LONGEST_COOLDOWN = 24 * 3600.0
+"""Seconds; a provider that names a longer time is believed only this far."""
+
+BACKOFF = 0.05
+"""Seconds before a retry for which the provider named no time: long enough for a blip, too short to be felt."""
+
+
+class State(msgspec.Struct, frozen=True):
+    """What is left. `retries` counts those on this target; `others` is how many targets have not been tried.
+
+    `moved` says that another target failed before this one. `remaining` is in seconds, until the route's deadline.
+    """
+
+    retries: int
+    others: int
+    committed: bool = False
+    moved: bool = False
+    remaining: float = math.inf
+    jitter: float = 0.0
+
+
+class Cooling(msgspec.Struct, frozen=True):
+    scope: Scope
+    seconds: float
+
+
+class Reaction(msgspec.Struct, frozen=True):
+    """`delay` (seconds) comes before a retry; a `free` one is not counted. `surface` gives up: the client is told."""
+
+    action: Literal["retry", "fail_over", "surface"]
+    delay: float = 0.0
+    free: bool = False
+    cooling: Cooling | None = None
+    tell: bool = False
+    counts: bool = False
+
+
+def react(fault: Fault, state: State) -> Reaction:
+    """The reaction to `fault`: the table's row, bounded by what is left.
+
+    After commit nothing can be moved: what has gone to the client is the beginning of *this* answer.
+    """
+    entry = row(fault.kind)
+    cooling = _cooling(fault, entry)
+    reaction = Reaction("surface", cooling=cooling, tell=entry.tell, counts=entry.counts)
+    if state.committed or state.remaining <= 0:
+        return reaction
+    delay = _delay(fault, state.jitter)
+    if _may_retry(entry, state, fault) and delay < state.remaining:
+        return msgspec.structs.replace(reaction, action="retry", delay=delay, free=entry.retry == "free", cooling=None)
+    # A substitute that finds the request malformed says something about itself: the first target did not think so.
+    if state.others and (entry.fail_over or state.moved):
+        return msgspec.structs.replace(reaction, action="fail_over")
+    return reaction
+
+
+def _may_retry(entry: Row, state: State, fault: Fault) -> bool:
+    if entry.retry == "free":
+        return True
+    if state.retries <= 0 or entry.retry == "no":
+        return False
+    if entry.retry == "soon":
+        # A limit without a time is not known to end soon: asking again only uses it up.
+        return fault.retry_after is not None and fault.retry_after <= SOON
+    return fault.retry_after is None or fault.retry_after <= SOON
+
+
+def _delay(fault: Fault, jitter: float) -> float:
+    floor = fault.retry_after if fault.retry_after is not None else BACKOFF
+    return floor + jitter * max(floor, BACKOFF)
+
+
+def _cooling(fault: Fault, entry: Row) -> Cooling | None:
+    if entry.cool is None:
+        return None
+    seconds = entry.cool_seconds or math.inf
+    if entry.trust_reset and fault.retry_after is not None:
+        seconds = min(fault.retry_after, LONGEST_COOLDOWN)
+    return Cooling(entry.cool, seconds)
