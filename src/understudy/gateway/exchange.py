@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from understudy import clock
 from understudy.canon import Failed, Fault
@@ -80,14 +83,34 @@ async def _give_up(
         return "broken"
     alone = all(failure.fault.kind == first.fault.kind for _, failure in failures) and len(route.targets) == 1
     if first.status and first.fault.kind not in _PRIVATE and (alone or row(first.fault.kind).surface):
-        await client.whole(first.status, list(first.headers), first.body)
-        return "answered" if first.status == 200 else "failed"
-    status, headers, body = openai_chat.encode_fault(_told(failures))
+        if first.status == 200:
+            await client.whole(200, list(first.headers), first.body)
+            return "answered"
+        if _is_error(first.body):
+            await client.whole(first.status, list(first.headers), first.body)
+            return "failed"
+        told = msgspec.structs.replace(first.fault, message=first.fault.message or row(first.fault.kind).what)
+    else:
+        told = _told(failures)
+    status, headers, body = openai_chat.encode_fault(told)
     wait = _soonest(route, cooldowns)
     if wait is not None and status in (429, 503):
         headers["retry-after"] = str(max(1, round(wait)))
     await client.whole(status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
     return "failed"
+
+
+class _Error(msgspec.Struct):
+    error: dict[str, Any]
+
+
+def _is_error(body: bytes) -> bool:
+    """Whether a client's SDK will find the message where it looks for it."""
+    try:
+        msgspec.json.decode(body, type=_Error)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _told(failures: Sequence[tuple[Target, Failure]]) -> Fault:
