@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from understudy.gateway.routing import Target
@@ -24,18 +26,12 @@ class BadCallError(Exception):
 _HEAD = msgspec.json.Decoder(_Head)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-FORWARDED = frozenset(
-    {b"openai-beta", b"idempotency-key", b"x-client-request-id", b"traceparent", b"tracestate", b"accept-language"}
-)
-"""Client headers that mean something to a provider. Others can hold secrets or addresses and stay here."""
-
-
 class Call:
     """One request of a client: `model` is the name it asked for, `body` and `headers` are as they came."""
 
     __slots__ = ("_renamed", "body", "headers", "model", "stream")
 
-    def __init__(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, body: bytes, headers: Mapping[bytes, bytes]) -> None:
         """Raises BadCallError when the body is not a chat completion request."""
         try:
             head = _HEAD.decode(body)
@@ -65,7 +61,9 @@ class Call:
         """The request's head: the provider's prepared one, the client's headers that go along, the length."""
         assert target.link is not None
         forward = target.provider.forward
-        lines = [b"%b: %b\r\n" % pair for pair in self.headers if pair[0] in FORWARDED or pair[0] in forward]
+        if forward.isdisjoint(self.headers):
+            return b"%bcontent-length: %d\r\n\r\n" % (target.link.head, length)
+        lines = [b"%b: %b\r\n" % pair for pair in self.headers.items() if pair[0] in forward]
         return b"%b%bcontent-length: %d\r\n\r\n" % (target.link.head, b"".join(lines), length)
 
 

@@ -29,7 +29,7 @@ class Probed(msgspec.Struct, frozen=True):
 
 async def probe(gateway: Gateway, route: Route, target: Target) -> Probed:
     """Ask `target` for a short answer by the way every call takes, and hang up at its first content."""
-    call = Call(msgspec.json.encode({"model": target.model, **_BODY}), [])
+    call = Call(msgspec.json.encode({"model": target.model, **_BODY}), {})
     exchange = Exchange(call, route)
     record = Attempt(target.name)
     exchange.attempts.append(record)

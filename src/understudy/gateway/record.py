@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import msgspec
@@ -15,6 +16,11 @@ Headers = list[tuple[bytes, bytes]]
 
 Outcome = Literal["answered", "failed", "broken", "client_left", "stopped"]
 """`failed`: the client got an error and nothing else. `broken`: the answer had begun and ended with an error."""
+
+
+_PREFIX = f"ex_{int(clock.wall()):08x}{clock.token(6)}"
+_COUNT = itertools.count(1)
+"""Exchange ids are unique among all processes, and sort by time within one; a random one each would cost more."""
 
 
 class Attempt:
@@ -41,8 +47,7 @@ class Exchange:
     def __init__(self, call: Call, route: Route) -> None:
         self.wall = clock.wall()
         self.started = clock.monotonic()
-        # Sorts by time in the ledger, and says nothing about how many there were before.
-        self.id = f"ex_{int(self.wall * 1000):011x}{int(clock.random() * 0x1000000000000):012x}"
+        self.id = f"{_PREFIX}{next(_COUNT):08x}"
         self.call = call
         self.route = route
         self.attempts: list[Attempt] = []

@@ -91,28 +91,36 @@ def _is_stream(headers: Headers) -> bool:
 async def _stream(response: Response, headers: Headers, client: Client, record: Attempt) -> Failure | None:
     watch = Watch()
     held: list[bytes] = []
-    while not watch.done and watch.fault is None:
+    while True:
         data = await response.read()
         ready = watch.feed(data) if data else watch.close()
         if watch.moved:
             watch.moved = False
             response.progressed()
+        if watch.done or watch.fault is not None:
+            break
         if client.committed:
             if ready:
                 await client.write(ready)
+        elif watch.content:
+            record.first_content = clock.monotonic()
+            await client.start(200, headers)
+            await client.write(b"".join((*held, ready)))
+            held.clear()
         else:
             held.append(ready)
-            # A finish other than a plain stop says something, even without content.
-            if watch.content or (watch.done and watch.fault is None and watch.finish not in (None, "stop")):
-                record.first_content = clock.monotonic()
-                await client.start(200, headers)
-                await client.write(b"".join(held))
-                held = []
+    rest = b"".join((*held, ready))
     if watch.fault is not None:
+        if client.committed and rest:
+            await client.write(rest)
         return Failure(classify(watch.fault, openai_chat.NAME))
+    # A finish other than a plain stop says something, even without content.
+    if not watch.content and watch.finish in (None, "stop"):
+        return Failure(Fault("empty_answer", status=200, phase="stream"), 200, headers, rest)
     if not client.committed:
-        return Failure(Fault("empty_answer", status=200, phase="stream"), 200, headers, b"".join(held))
-    await client.end()
+        record.first_content = clock.monotonic()
+        await client.start(200, headers)
+    await client.end(rest)
     if not response.done:
         await response.read()  # the last chunk's framing, so that the connection can be used again
     return None

@@ -23,6 +23,11 @@ from understudy.transport import Client, Clocks, Origin, split_url
 OPERATIONS = {"openai-chat": "/chat/completions"}
 """Where each dialect takes a call, below the provider's base URL."""
 
+FORWARDED = frozenset(
+    {b"openai-beta", b"idempotency-key", b"x-client-request-id", b"traceparent", b"tracestate", b"accept-language"}
+)
+"""Client headers that mean something to a provider. Others can hold secrets or addresses and stay here."""
+
 _ON_DEMAND = 4096
 """Routes kept for names that no configuration lists. Clients choose names, so there must be an end to them."""
 
@@ -57,7 +62,7 @@ class Provider:
         self.found = found
         self.key_label = ""
         self.cooldown = True
-        self.forward: frozenset[bytes] = frozenset()
+        self.forward = FORWARDED
         self.serves: tuple[str, ...] = ()
         self.listed: tuple[str, ...] = ()
         self.listing: str | None = None
@@ -213,7 +218,7 @@ def configured(
     provider = Provider(name, values.dialect or (row.dialect if row else ""), found)
     provider.key_label = label
     provider.cooldown = values.cooldown
-    provider.forward = frozenset(header.lower().encode() for header in values.forward)
+    provider.forward |= {header.lower().encode() for header in values.forward}
     provider.serves = row.serves if row else ()
     provider.listed = tuple(values.models)
     provider.listing = row.listing if row else "/models"

@@ -202,9 +202,10 @@ def answer_fault(body: bytes, *, streamed: bool) -> Fault | None:
         return Fault("bad_answer", status=200, message="A stream was asked for; a whole answer came.", phase="body")
     if not answer.choices:
         return Fault("bad_answer", status=200, message="The answer has no choices.", phase="body")
-    if all(choice.finish_reason == "stop" and not _has_content(choice.message) for choice in answer.choices):
-        return Fault("empty_answer", status=200, message="The answer has no content.", phase="body")
-    return None
+    for choice in answer.choices:
+        if choice.finish_reason != "stop" or _has_content(choice.message):
+            return None
+    return Fault("empty_answer", status=200, message="The answer has no content.", phase="body")
 
 
 def _has_content(message: _Message | None) -> bool:

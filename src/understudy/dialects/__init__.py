@@ -1,0 +1,67 @@
+"""Wire formats. Each is a module with the functions of `Dialect`; to add one, write it and add its row here.
+
+Pure: bytes and structs in, bytes and structs out. N dialects cost N modules, since all meet in `canon`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from understudy.canon import Answer, Event, Fault, Loss, Request
+from understudy.dialects import openai_chat
+from understudy.dialects.wire import Malformed
+
+
+class StreamDecoder(Protocol):
+    """Bytes of a stream to events. After `Ended` or `Failed` it gives nothing more."""
+
+    def feed(self, data: bytes) -> list[Event]: ...
+
+    def close(self) -> list[Event]:
+        """The connection ended."""
+        ...
+
+
+class StreamEncoder(Protocol):
+    """Events to bytes of a stream. `losses` grows as they come."""
+
+    losses: list[Loss]
+
+    def encode(self, event: Event) -> bytes: ...
+
+
+class Dialect(Protocol):
+    """What every dialect module offers. Decoding raises `Malformed`, and nothing else."""
+
+    @property
+    def NAME(self) -> str: ...  # noqa: N802  a constant of the module
+
+    def StreamDecoder(self) -> StreamDecoder: ...  # noqa: N802  a class of the module
+
+    def StreamEncoder(self, request: Request | None = None) -> StreamEncoder: ...  # noqa: N802  likewise
+
+    def decode_request(self, body: bytes) -> Request: ...
+
+    def encode_request(self, request: Request) -> tuple[bytes, tuple[Loss, ...]]: ...
+
+    def decode_answer(self, body: bytes) -> Answer: ...
+
+    def encode_answer(self, answer: Answer) -> tuple[bytes, tuple[Loss, ...]]: ...
+
+    def decode_fault(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault: ...
+
+    def encode_fault(self, fault: Fault) -> tuple[int, dict[str, str], bytes]: ...
+
+
+DIALECTS: Mapping[str, Dialect] = {openai_chat.NAME: openai_chat}
+
+
+def get(name: str) -> Dialect:
+    """The dialect called `name`. Raises `LookupError` that lists those there are."""
+    if name not in DIALECTS:
+        raise LookupError(f"there is no dialect {name!r}; known are: {', '.join(sorted(DIALECTS))}")
+    return DIALECTS[name]
+
+
+__all__ = ["DIALECTS", "Dialect", "Malformed", "StreamDecoder", "StreamEncoder", "get"]

@@ -1,0 +1,214 @@
+"""Errors, both ways: structured fields only. Which row of the fault table they mean is decided elsewhere.
+
+Shapes seen in recorded traffic: OpenAI's `{"error": {message, type, param, code}}`; OpenRouter's, with the upstream's
+own error as text in `error.metadata.raw`; xAI's `{"code": …, "error": "text"}`; vLLM's and Mistral's
+`{"object": "error", …}`; FastAPI's `{"detail": "text"}` or a list of `{loc, msg, type}`; Gemini's compatibility
+endpoint wraps the object in an array.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from understudy.canon import MESSAGE_LIMIT, Fault, Phase
+from understudy.dialects.wire import Malformed, dump, parse
+
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
+_GO_DURATION = re.compile(r"(?:\d{1,15}(?:\.\d{1,15})?(?:h|ms|us|µs|ns|m|s))+")
+_GO_PIECE = re.compile(r"([\d.]+)(h|ms|us|µs|ns|m|s)")
+_GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
+_STATUSES = {402: 429, 498: 401, 499: 500, 529: 503}
+"""Statuses that OpenAI never sends, and the one that its clients understand."""
+
+
+# --- decoding --------------------------------------------------------------------------------------------------------
+
+
+def decode_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+    """An error response. `headers` have lower-case names. Never raises: what is no JSON gives a fault without words.
+
+    `retry_after` is in seconds after the answer came.
+    """
+    try:
+        value = parse(body)
+    except Malformed:
+        value = None
+    found = fault_in(value) or Fault()
+    return Fault(
+        status=found.status if status < 400 and found.status is not None else status,
+        code=found.code,
+        type=found.type,
+        param=found.param,
+        message=found.message,
+        retry_after=retry_after(status, headers),
+        request_id=next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None) or found.request_id,
+    )
+
+
+def fault_in(value: Any, phase: Phase = "head") -> Fault | None:
+    """The error that a JSON value holds, None if it is none. `status` is what the error itself says."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, dict):
+        return None
+    error = value.get("error")
+    if isinstance(error, dict):
+        inner = error.get("error")
+        return _fault({**error, **inner} if isinstance(inner, dict) else error, value, phase)
+    if isinstance(error, str) and error:
+        return _fault({**value, "message": error}, value, phase)
+    if value.get("object") == "error" or (isinstance(value.get("message"), str) and "choices" not in value):
+        return _fault(value, value, phase)
+    detail = value.get("detail")
+    if isinstance(detail, dict):
+        return _fault(detail, value, phase)
+    if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+        first = detail[0]
+        where = first.get("loc")
+        param = ".".join(str(step) for step in where if step != "body") if isinstance(where, list) else None
+        return _fault({"message": first.get("msg"), "type": first.get("type"), "param": param}, value, phase)
+    return _fault({"message": detail}, value, phase) if isinstance(detail, str) else None
+
+
+def _fault(error: dict[str, Any], whole: dict[str, Any], phase: Phase) -> Fault:
+    code, kind, param, message = (error.get(key) for key in ("code", "type", "param", "message"))
+    if isinstance(message, dict):  # a whole error where its message should be
+        nested = fault_in({"error": message})
+        message = nested.message if nested else ""
+    upstream = _upstream(error)
+    if upstream is not None:
+        code, kind, param = upstream.code or code, upstream.type or kind, upstream.param or param
+        message = upstream.message or message
+    status = next((n for key in ("status", "status_code", "code") if (n := _status(error.get(key))) is not None), None)
+    return Fault(
+        status=status,
+        code=_word(code),
+        type=_word(kind),
+        param=_word(param),
+        message=message[:MESSAGE_LIMIT] if isinstance(message, str) else "",
+        phase=phase,
+        request_id=_word(whole.get("request_id")),
+    )
+
+
+def _upstream(error: dict[str, Any]) -> Fault | None:
+    """OpenRouter passes the upstream's error on as text; its own words for it are only "Provider returned error"."""
+    match error.get("metadata"):
+        case {"raw": str(raw)} if raw.startswith("{"):
+            try:
+                return fault_in(parse(raw.encode("utf-8", "replace")))
+            except Malformed:
+                return None
+    return None
+
+
+def _word(value: Any) -> str | None:
+    if isinstance(value, str) and value:
+        return value[:MESSAGE_LIMIT]
+    return str(value) if type(value) is int and abs(value) < 10**15 else None
+
+
+def _status(value: Any) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
+        value = int(value)
+    return value if type(value) is int and 400 <= value <= 599 else None
+
+
+def retry_after(status: int, headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from the first header that makes sense.
+
+    `retry-after-ms` and `retry-after` (seconds, or a date relative to `date`) hold for any status; a zero gives way to
+    the next. The windows' resets say when a window is full again, on every answer: they count for a 429 alone, and
+    then those of the windows that are used up; if that cannot be told, the nearer one.
+    """
+    waits = [_milliseconds(headers.get("retry-after-ms")), _seconds_or_date(headers)]
+    for wait in waits:
+        if wait:
+            return wait
+    resets = _resets(headers) if status == 429 else []
+    if resets:
+        return resets[0]
+    return next((wait for wait in waits if wait is not None), None)
+
+
+def _resets(headers: Mapping[str, str]) -> list[float]:
+    spent: list[float] = []
+    others: list[float] = []
+    for window in ("requests", "tokens"):
+        wait = duration(headers.get("x-ratelimit-reset-" + window))
+        if wait is None:
+            continue
+        left = headers.get("x-ratelimit-remaining-" + window, "").strip()
+        (spent if left == "0" else others).append(wait)
+    return [max(spent)] if spent else sorted(others)
+
+
+def _milliseconds(text: str | None) -> float | None:
+    value = _number(text)
+    return None if value is None else value / 1000
+
+
+def _number(text: str | None) -> float | None:
+    return float(text.strip()) if text is not None and _NUMBER.fullmatch(text.strip()) else None
+
+
+def _seconds_or_date(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None or text is None or "date" not in headers:
+        return seconds
+    try:
+        wait = (parsedate_to_datetime(text) - parsedate_to_datetime(headers["date"])).total_seconds()
+    except (ValueError, TypeError, OverflowError, IndexError):  # all that the parser is known to raise on odd dates
+        return None
+    return wait if wait >= 0 else None
+
+
+def duration(text: str | None) -> float | None:
+    """Seconds of a Go duration (`12ms`, `6m0s`, `1h2m3.5s`) or a plain number; None if it is neither."""
+    if text is None:
+        return None
+    text = text.strip()
+    if _GO_DURATION.fullmatch(text):
+        return sum(float(count) * _GO_UNITS[unit] for count, unit in _GO_PIECE.findall(text))
+    return _number(text)
+
+
+# --- encoding --------------------------------------------------------------------------------------------------------
+
+
+def encode_fault(fault: Fault) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body as OpenAI would send them. A fault that never had a status is a 503."""
+    status = _STATUSES.get(fault.status or 0, fault.status or 503)
+    if not 400 <= status <= 599:
+        status = 503
+    headers = {"content-type": "application/json"}
+    if fault.retry_after is not None and math.isfinite(fault.retry_after) and fault.retry_after >= 0:
+        headers["retry-after"] = str(math.ceil(fault.retry_after))
+        headers["retry-after-ms"] = str(math.ceil(fault.retry_after * 1000))
+    return status, headers, dump(error_body(fault, status))
+
+
+def error_body(fault: Fault, status: int) -> dict[str, Any]:
+    """`{"error": …}`. Our own kind stands in for a code where the provider gave none, so that a client can tell."""
+    kind = fault.type or _type_for(status)
+    code = fault.code or (fault.kind if fault.kind != "unknown" else None)
+    return {
+        "error": {
+            "message": fault.message or "The provider gave no reason.",
+            "type": kind,
+            "param": fault.param,
+            "code": code,
+        }
+    }
+
+
+def _type_for(status: int) -> str:
+    if status == 429:
+        return "rate_limit_error"
+    return "server_error" if status >= 500 else "invalid_request_error"

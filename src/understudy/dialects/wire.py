@@ -1,0 +1,119 @@
+"""What every JSON dialect shares: parsing that names the path of a mistake, and the keeping of spellings.
+
+A canonical struct says what was meant; a wire format often has several ways to say it (`"stop": "x"` or `["x"]`, null
+or absent). So that a message comes back as it was sent, a dialect notes the spelling in `extra` under keys that begin
+with `~`: `~` holds wire fields that carry no meaning (nulls, empty lists), `~as` names the form chosen. Such notes
+are for their own dialect only. Every other dialect ignores them and reports each further key of `extra` as a loss.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from understudy.canon import Extra, Loss
+
+BLANKS = "~"
+FORM = "~as"
+
+INT = (int,)
+NUMBER = (int, float)
+STR = (str,)
+BOOL = (bool,)
+LIST = (list,)
+DICT = (dict,)
+
+_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "a boolean", list: "an array", dict: "an object"}
+_NAMES[type(None)] = "null"
+_encoder = msgspec.json.Encoder()
+
+
+class Malformed(ValueError):  # noqa: N818  an adjective, as the message reads
+    """Bytes that are not what the dialect calls for. `field` is the JSON path (`messages[2].content`)."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+def parse(body: bytes, field: str = "body") -> Any:
+    """JSON to plain values. Raises `Malformed` on anything else: bad UTF-8, nesting too deep, trailing bytes."""
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError:
+        raise Malformed(field, "is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(field, f"is not valid JSON: {error}") from None
+
+
+def dump(value: Any) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except (OverflowError, UnicodeEncodeError):  # integers beyond 64 bits, lone surrogates: rare, and legal JSON
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def wrong(value: Any, kinds: tuple[type, ...], path: str) -> Malformed:
+    wanted = "a number" if kinds is NUMBER else " or ".join(_NAMES[kind] for kind in kinds)
+    return Malformed(path, f"must be {wanted}, not {_NAMES.get(type(value), type(value).__name__)}")
+
+
+def expect(value: Any, kinds: tuple[type, ...], path: str) -> Any:
+    """`value`, if it is one of `kinds` exactly (a boolean is no integer); else raises `Malformed`."""
+    if type(value) not in kinds:
+        raise wrong(value, kinds, path)
+    return value
+
+
+def take(fields: dict[str, Any], key: str, kinds: tuple[type, ...], path: str = "") -> Any:
+    """Remove `key` and give its value, None if absent. Raises `Malformed` if it is none of `kinds`."""
+    value = fields.pop(key, None)
+    if value is not None and type(value) not in kinds:
+        raise wrong(value, kinds, path + key)
+    return value
+
+
+def split(source: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields that say something, and the blank ones: null, "", [] and {}. Both new; `source` stays as it is."""
+    said: dict[str, Any] = {}
+    blank: dict[str, Any] = {}
+    for key, value in source.items():
+        if value is None or (not value and value.__class__ in (str, list, dict)):
+            blank[key] = value
+        else:
+            said[key] = value
+    return said, blank
+
+
+def keep(rest: dict[str, Any], blank: dict[str, Any], form: Any = None) -> Extra:
+    """An `extra` of what is left over, the blank fields and the form, each only if there is any."""
+    if blank:
+        rest[BLANKS] = blank
+    if form:
+        rest[FORM] = form
+    return rest
+
+
+def restore(out: dict[str, Any], extra: Extra) -> dict[str, Any]:
+    """Write `extra` and its blanks back into `out`; what `out` has already wins, objects are merged."""
+    for key, value in extra.items():
+        if key == BLANKS:
+            for name, blank in value.items():
+                out.setdefault(name, blank)
+        elif not key.startswith("~"):
+            known = out.get(key)
+            out[key] = (
+                {**value, **known} if isinstance(known, dict) and isinstance(value, dict) else out.get(key, value)
+            )
+    return out
+
+
+def foreign(extra: Extra, path: str) -> Iterator[Loss]:
+    """A loss for each field of another dialect's `extra`."""
+    for key in extra:
+        if not key.startswith("~"):
+            yield Loss(f"{path}{key}", "a field of the client's dialect that this one does not know")
