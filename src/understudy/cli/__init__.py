@@ -36,4 +36,4 @@ def understudy(
 
 
 def main() -> None:
-    app()
+    app(prog_name="understudy")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROUTE = "assistant"
 FAILURE = "status:code=503"
-QUESTIONS = ("Say hello in one short sentence.", "What is the capital of France? Answer in one short sentence.")
+QUESTIONS = ("Say hello.", "What is the capital of France? Answer in one short sentence.")
 
 
 def demo(
@@ -34,7 +34,7 @@ def demo(
     import uvloop
     from rich.console import Console
 
-    console = Console(record=svg is not None, quiet=json, width=100 if svg else None, highlight=False)
+    console = Console(record=svg is not None, quiet=json, width=108 if svg else None, highlight=False)
     try:
         facts = uvloop.run(_demo(console, failure))
     except DemoError as error:

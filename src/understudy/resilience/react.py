@@ -75,19 +75,18 @@ def react(fault: Fault, state: State) -> Reaction:
 
 
 def _may_retry(entry: Row, state: State, fault: Fault) -> bool:
-    if entry.retry == "free":
-        return True
-    if state.retries <= 0 or entry.retry == "no":
+    if entry.retry == "no" or (state.retries <= 0 and entry.retry != "free"):
         return False
-    if entry.retry == "soon":
+    if fault.retry_after is None:
         # A limit without a time is not known to end soon: asking again only uses it up.
-        return fault.retry_after is not None and fault.retry_after <= SOON
-    return fault.retry_after is None or fault.retry_after <= SOON
+        return entry.retry != "soon"
+    return fault.retry_after <= SOON
 
 
 def _delay(fault: Fault, jitter: float) -> float:
+    """Never less than the provider asks for; `_may_retry` sees to it that this is no more than SOON."""
     floor = fault.retry_after if fault.retry_after is not None else BACKOFF
-    return floor + jitter * max(floor, BACKOFF)
+    return min(floor + jitter * max(floor, BACKOFF), max(floor, SOON))
 
 
 def _cooling(fault: Fault, entry: Row) -> Cooling | None:

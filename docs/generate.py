@@ -1,0 +1,21 @@
+"""Writes the generated pages of docs/reference. `make docs` runs it; tests/test_docs.py checks that they are current."""
+
+from pathlib import Path
+
+from understudy.cli import reference as commands
+from understudy.gateway import reference as configuration
+from understudy.providers import reference as providers
+from understudy.resilience import reference as faults
+from understudy.sim import reference as sim
+
+PAGES = {
+    "commands.md": commands.render,
+    "configuration.md": configuration.render,
+    "faults.md": faults.render,
+    "providers.md": providers.render,
+    "sim.md": sim.render,
+}
+
+if __name__ == "__main__":
+    for name, render in PAGES.items():
+        (Path(__file__).parent / "reference" / name).write_text(render(), "utf-8")
