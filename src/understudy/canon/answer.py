@@ -1,7 +1,7 @@
 """What a provider answers: whole (`Answer`) or as it comes (`Event`).
 
 A stream is `Started`, then parts that open, grow and close, then one `Finished` for each choice, then exactly one of
-`Ended` and `Failed`. Joining a stream's events gives the answer; `canon.join` does it.
+`Ended` and `Failed`. `Ping` and `Skipped` may come before `Started`. A part still open at `Failed` was not whole.
 """
 
 from __future__ import annotations
@@ -80,7 +80,11 @@ class PartStarted(msgspec.Struct, frozen=True, tag="part_started"):
 
 
 class Delta(msgspec.Struct, frozen=True, tag="delta", omit_defaults=True):
-    """More of an open part: `text` of text, reasoning, refusal or tool arguments; `data` is base64 of audio."""
+    """More of an open part.
+
+    `text` grows text, refusal, tool arguments, an audio's transcript, and of reasoning the summary if the part opened
+    with one, else the text. `data` is base64 of audio. `signature` and `sealed` come whole, and may come late.
+    """
 
     choice: int
     index: int
@@ -90,6 +94,7 @@ class Delta(msgspec.Struct, frozen=True, tag="delta", omit_defaults=True):
     citations: tuple[Citation, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     extra: Extra = {}
+    sealed: str | None = None
 
 
 class PartEnded(msgspec.Struct, frozen=True, tag="part_ended"):

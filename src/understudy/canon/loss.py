@@ -8,7 +8,7 @@ import msgspec
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """`field` is a path in the source's own words (`messages[2].content[0].detail`). `why` is one short clause."""
+    """`field` is a path in the canonical request or answer (`messages[2].parts[0].detail`); `why` one short clause."""
 
     field: str
     why: str

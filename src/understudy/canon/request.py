@@ -68,11 +68,14 @@ class TokenLogprob(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Text(msgspec.Struct, frozen=True, tag="text", omit_defaults=True):
+    """Words. `signature` is opaque to all but the model that wrote them, which wants it back as it was."""
+
     text: str
     citations: tuple[Citation, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     cache: CacheHint | None = None
     extra: Extra = {}
+    signature: str | None = None
 
 
 class Image(msgspec.Struct, frozen=True, tag="image", omit_defaults=True):
@@ -188,7 +191,7 @@ class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ToolChoice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`auto`: may call. `none`: must not. `required`: must call one of `names`, or any when `names` is empty."""
+    """`auto`: may call. `none`: must not. `required`: must call. `names`, where there are any: these tools only."""
 
     mode: Literal["auto", "none", "required"]
     names: tuple[str, ...] = ()

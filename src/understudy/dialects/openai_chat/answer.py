@@ -336,6 +336,11 @@ def encode_message(
         out["content"] = "".join(part.text for part in texts)
         if len(texts) > 1:
             losses.append(Loss(path + ".parts", "texts are joined into one", "approximated"))
+    losses += [
+        Loss(f"{path}.parts[{at}].signature", "a text has no signature here")
+        for at, part in enumerate(choice.parts)
+        if isinstance(part, Text) and part.signature is not None
+    ]
     annotations = _annotations(choice, texts, path, losses)
     if annotations:
         out["annotations"] = annotations

@@ -240,6 +240,10 @@ class StreamEncoder:
         choice = event.choice
         self._texts[choice] = self._texts.get(choice, 0) + len(event.text)
         delta: dict[str, Any] = {"content": event.text}
+        if event.signature is not None:
+            self.losses.append(
+                Loss(f"choices[{choice}].parts[{event.index}].signature", "a text has no signature here")
+            )
         if not event.citations and not event.logprobs:
             return self._chunk(choice, delta)
         annotations = []
@@ -269,6 +273,8 @@ class StreamEncoder:
         delta: dict[str, Any] = dict.fromkeys(names, event.text) if event.text else {}
         if "detail" in form or "as" not in form:
             text, summary = ("", event.text) if part.summary is not None else (event.text, None)
-            piece = Reasoning(text, summary, event.signature, None, part.id, part.origin, part.extra if form else {})
+            piece = Reasoning(
+                text, summary, event.signature, event.sealed, part.id, part.origin, part.extra if form else {}
+            )
             delta["reasoning_details"] = [encode_detail(piece, event.index)]
         return delta

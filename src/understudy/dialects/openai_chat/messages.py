@@ -309,6 +309,8 @@ def _lost_fields(part: Part, path: str, *, own: bool) -> list[Loss]:
     if isinstance(part, Text):
         if part.citations and not own:
             losses.append(Loss(path + ".citations", "an earlier answer's citations are not taken here"))
+        if part.signature is not None:
+            losses.append(Loss(path + ".signature", "a text has no signature here"))
         if part.logprobs:
             losses.append(Loss(path + ".logprobs", "an earlier answer's log-probabilities are not taken here"))
     if isinstance(part, File):
