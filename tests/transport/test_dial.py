@@ -1,0 +1,141 @@
+"""Opening a connection: every way that can fail, and how long it may take."""
+
+import asyncio
+import socket
+
+import pytest
+
+from understudy.transport import Client, Clocks, TransportError
+
+from .scripted import CLOCKS, GET, OK, answering, bench, drain, hops, until
+
+
+def test_nobody_listening_is_unreachable(run):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    async def scenario():
+        client = Client(environ={})
+        with pytest.raises(TransportError, match=f"127.0.0.1:{port}: cannot connect") as caught:
+            await client.origin(f"http://127.0.0.1:{port}").send(GET, b"", CLOCKS)
+        assert (caught.value.kind, caught.value.sent) == ("unreachable", False)
+        assert client.open_connections == 0
+        await client.close()
+
+    run(scenario())
+
+
+def unresolved(runner, host):
+    async def scenario():
+        client = Client(environ={})
+        with pytest.raises(TransportError, match=host) as caught:
+            await client.origin(f"http://{host}/").send(GET, b"", CLOCKS)
+        assert caught.value.kind == "unreachable"
+        await client.close()
+
+    runner(scenario())
+
+
+def test_a_name_that_does_not_resolve_is_unreachable(monkeypatch):
+    def unknown(*_args, **_kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)  # asyncio's way; uvloop's would ask the network
+    unresolved(asyncio.run, "no-such-host.invalid")
+
+
+def test_a_name_that_cannot_be_one_is_unreachable(run):
+    unresolved(run, "x" * 70 + ".invalid")
+
+
+def opening(result):
+    """A dial that ends when the test says so."""
+
+    async def dial(origin):
+        dial.started.set()
+        await dial.gate.wait()
+        return await result(origin)
+
+    dial.started, dial.gate = asyncio.Event(), asyncio.Event()
+    return dial
+
+
+def test_a_connection_that_takes_too_long_is_a_connect_timeout(run):
+    async def scenario():
+        async with bench(answering(OK)) as b:
+            b.origin._dial = dial = opening(b.origin._dial)
+            task = asyncio.ensure_future(b.send(clocks=Clocks(connect=5)))
+            await dial.started.wait()
+            b.time.advance(5)
+            with pytest.raises(TransportError, match="no connection within 5 s") as caught:
+                await task
+            assert (caught.value.kind, caught.value.sent) == ("connect_timeout", False)
+            assert b.origin.open_connections == 0
+
+    run(scenario())
+
+
+def test_cancelling_while_connecting_frees_the_slot(run):
+    async def scenario():
+        async with bench(answering(OK), limit=1) as b:
+            real = b.origin._dial
+            b.origin._dial = dial = opening(real)
+            first = asyncio.ensure_future(b.send())
+            await dial.started.wait()
+            second = asyncio.ensure_future(b.send())
+            await hops()
+            assert b.origin.waiting == 1
+            b.origin._dial = real
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            assert await drain(await second) == b"hello"
+
+    run(scenario())
+
+
+def test_a_connection_made_in_the_moment_of_giving_up_is_closed(run):
+    """The task that opens it may end in the same turn of the loop in which its sender is cancelled."""
+
+    async def scenario():
+        async with bench(answering(OK)) as b:
+            real = b.origin._dial
+
+            async def stubborn(origin):
+                connection = await real(origin)
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    return connection
+
+            b.origin._dial = stubborn
+            task = asyncio.ensure_future(b.send())
+            await until(lambda: b.server.wires)
+            await hops()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await until(lambda: b.server.wires[0].lost)
+            assert b.origin.open_connections == 0
+
+    run(scenario())
+
+
+def test_a_connection_closed_as_soon_as_made_is_unreachable(run):
+    async def scenario():
+        async with bench(answering(OK)) as b:
+            real = b.origin._dial
+
+            async def late(origin):
+                connection = await real(origin)
+                connection.close()
+                return connection
+
+            b.origin._dial = late
+            with pytest.raises(TransportError, match="as soon as it was made") as caught:
+                await b.send()
+            assert caught.value.kind == "unreachable"
+            assert b.origin.open_connections == 0
+
+    run(scenario())
