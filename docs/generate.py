@@ -1,4 +1,4 @@
-"""Writes the generated pages of docs/reference. `make docs` runs it; tests/test_docs.py checks that they are current."""
+"""Writes the generated pages of docs/reference. `make docs` runs it; tests/test_docs.py checks that it was run."""
 
 from pathlib import Path
 

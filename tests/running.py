@@ -1,4 +1,4 @@
-"""A gateway and simulated providers on real sockets, in a thread of their own, so that any client can be pointed at them."""
+"""A gateway and simulated providers on real sockets, in a thread of their own, for any client to be pointed at."""
 
 import asyncio
 import concurrent.futures
@@ -114,6 +114,7 @@ base_url = "{b}"
 retries = 0
 connect_timeout = 2
 first_token_timeout = 0.4
+answer_timeout = 0.4
 liveness_timeout = 0.4
 progress_timeout = 0.4
 """

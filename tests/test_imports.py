@@ -31,8 +31,14 @@ def imported(path: Path) -> set[str]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide what is imported"
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "understudy" else [node.module]
-        found |= {name.split(".")[1] for name in names if name.startswith("understudy.") and name != "understudy.__version__"}
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module == "understudy"
+                else [node.module]
+            )
+        found |= {
+            name.split(".")[1] for name in names if name.startswith("understudy.") and name != "understudy.__version__"
+        }
     return found
 
 

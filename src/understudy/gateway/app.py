@@ -17,7 +17,7 @@ from understudy.gateway.listing import Listing
 from understudy.gateway.record import Exchange
 from understudy.gateway.routing import NoRouteError, Route, Routing
 from understudy.resilience import Cooldowns
-from understudy.transport import Client as Transport
+from understudy.upstream import Client as Transport
 
 DEPARTED = "understudy.departed"
 """Scope key: a list of tasks that the server cancels with `CLIENT_LEFT` when the client's connection is gone."""

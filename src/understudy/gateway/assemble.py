@@ -8,7 +8,7 @@ from pathlib import Path
 from understudy.gateway import config as settings
 from understudy.gateway.app import Gateway
 from understudy.gateway.discovery import discover
-from understudy.transport import Client
+from understudy.upstream import Client
 
 DEFAULT_FILE = "understudy.toml"
 

@@ -26,6 +26,7 @@ class BadCallError(Exception):
 _HEAD = msgspec.json.Decoder(_Head)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
+
 class Call:
     """One request of a client: `model` is the name it asked for, `body` and `headers` are as they came."""
 

@@ -12,12 +12,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from msgspec import Meta
 
-from understudy.providers import catalogue
+from understudy.local import models
+from understudy.providers import auth, catalogue
+from understudy.upstream import split_url
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
@@ -77,6 +79,9 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     first_token_timeout: Annotated[
         Seconds | None, Meta(description="Seconds from sending the call to the first content.")
     ] = None
+    answer_timeout: Annotated[
+        Seconds | None, Meta(description="Seconds from sending the call to an answer that is not streamed.")
+    ] = None
     liveness_timeout: Annotated[
         Seconds | None, Meta(description="Seconds without any byte, once an answer has begun.")
     ] = None
@@ -115,12 +120,33 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 BUILT_IN = {
     "connect_timeout": 5.0,
     "first_token_timeout": 60.0,
+    "answer_timeout": 300.0,
     "liveness_timeout": 60.0,
     "progress_timeout": 120.0,
     "deadline": 600.0,
     "retries": 1,
 }
 """What holds where neither the route nor `[defaults]` says anything."""
+
+
+Steps = tuple[str | int, ...]
+"""Where a value stands in the file: keys, and places in lists."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_URL = re.compile(r"[!-~]+")
+_VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")  # as catalogue.toml writes them
+
+_OURS = frozenset(
+    {
+        "accept-encoding", "connection", "content-length", "content-type", "host", "keep-alive", "proxy-connection",
+        "te", "trailer", "transfer-encoding", "upgrade", "user-agent",
+    }
+)  # fmt: skip
+"""Headers that say how a request of ours is sent: a second one would contradict."""
+
+_CREDENTIALS = frozenset({"api-key", "authorization", "cookie", "proxy-authorization", "x-api-key"})
+"""Headers that clients show to this gateway: they are nobody else's business."""
 
 
 class ConfigError(Exception):
@@ -144,7 +170,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     if path is None:
         return Loaded(Config(), "(no file)")
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise ConfigError(
             str(path), None, f"cannot be read: {error.strerror}", "Check the path and its rights."
@@ -160,7 +186,7 @@ def parse(text: str, source: str, environ: Mapping[str, str]) -> Loaded:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line (\d+)", str(error))
-        line = int(found[1]) if found else len(text.splitlines())
+        line = int(found[1]) if found else text.rstrip().count("\n") + 1
         raise ConfigError(source, line, f"is not valid TOML: {error}", "Correct the line.") from error
     try:
         config = msgspec.convert(raw, Config)
@@ -182,20 +208,24 @@ def _explain(error: msgspec.ValidationError, raw: dict[str, Any], text: str, sou
         return ConfigError(
             source,
             locate(text, (*path, name)),
-            f"{'.'.join((*path, name))} is not a setting",
+            f"{_dotted((*path, name))} is not a setting",
             _near(name, known, "Settings here"),
         )
     missing = re.search(r"missing required field `([^`]+)`", what)
     if missing:
-        return ConfigError(source, locate(text, path), f"{'.'.join(path)} lacks `{missing[1]}`", "Add it.")
+        return ConfigError(source, locate(text, path), f"{_dotted(path)} lacks `{missing[1]}`", "Add it.")
     return ConfigError(
-        source, locate(text, path), f"{'.'.join(path)}: {what[0].lower()}{what[1:]}", "Give a value of that kind."
+        source, locate(text, path), f"{_dotted(path)}: {what[0].lower()}{what[1:]}", "Give a value of that kind."
     )
 
 
-def _path(where: str, raw: dict[str, Any]) -> tuple[str, ...]:
+def _dotted(path: Steps) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
+def _path(where: str, raw: dict[str, Any]) -> Steps:
     """The keys behind msgspec's path. `[...]` there is some key of a table: the one whose value does not convert."""
-    path: list[str] = []
+    path: list[str | int] = []
     value: Any = raw
     for step in re.findall(r"\.([A-Za-z_]\w*)|\[(\.\.\.|\d+)\]", where):
         name, index = step
@@ -203,10 +233,12 @@ def _path(where: str, raw: dict[str, Any]) -> tuple[str, ...]:
             path.append(name)
             value = value.get(name) if isinstance(value, dict) else None
         elif index == "..." and isinstance(value, dict):
-            kind = _SECTIONS.get(path[-1]) if path else None
+            kind = _SECTIONS.get(str(path[-1])) if path else None
             key = next((k for k, v in value.items() if not _converts(v, kind)), "...")
             path.append(key)
             value = value.get(key)
+        elif index.isdigit():
+            path.append(int(index))
     return tuple(path)
 
 
@@ -221,38 +253,62 @@ def _converts(value: object, kind: Any) -> bool:
     return True
 
 
-def _known_keys(path: tuple[str, ...]) -> list[str]:
+def _known_keys(path: Steps) -> list[str]:
     kind: Any = Config
     if path:
-        kind = {"server": Server, "defaults": Defaults, **_SECTIONS}.get(path[0], Config)
+        kind = {"server": Server, "defaults": Defaults, **_SECTIONS}[str(path[0])]
     return list(kind.__struct_fields__)
 
 
-def locate(text: str, path: tuple[str, ...]) -> int | None:
-    """The line on which the value at `path` is set in the TOML `text`, or its nearest table, counted from 1.
+def locate(text: str, path: Steps) -> int | None:
+    """The line of the TOML `text`, counted from 1, where the value at `path` is set.
 
-    tomllib does not say where things stand, and TOML has many ways to write one path: dotted, quoted, inline. This
-    follows headers and keys line by line, and settles for the enclosing table where a value hides in an inline one.
+    tomllib does not say where things stand, and TOML has many ways to write one path: dotted, quoted, inline, over
+    several lines. So this asks tomllib itself: the statement that sets a value ends at the first line by which the text
+    so far holds it. What is not in the text, a default, is at its nearest table.
     """
-    table: tuple[str, ...] = ()
-    best: tuple[int, int | None] = (0, None)
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[\[?([^\[\]]+)\]\]?\s*(#.*)?$", line)
-        if header:
-            table = _keys(header[1])
-            at = table
+    lines = text.replace("\r\n", "\n").split("\n")
+    while path and not _holds("\n".join(lines), path):
+        path = path[:-1]
+    if not path:
+        return None
+    before, end = 0, len(lines)
+    while (middle := _between(lines, before, end)) is not None:
+        if _holds("\n".join(lines[:middle]), path):
+            end = middle
         else:
-            pair = re.match(r"""\s*((?:[\w.-]|"[^"]*"|'[^']*')+)\s*=""", line)
-            if not pair:
-                continue
-            at = table + _keys(pair[1])
-        if at == path[: len(at)] and len(at) > best[0]:
-            best = (len(at), number)
-    return best[1]
+            before = middle
+    # One statement is left. Closing it early tells on which of its lines an item of a list stands.
+    for number in range(before + 1, end):
+        if any(_holds("\n".join(lines[:number]) + closing, path) for closing in ("\n]", "\n]}", "\n]}}")):
+            return number
+    return end
 
 
-def _keys(dotted: str) -> tuple[str, ...]:
-    return tuple(next(filter(None, found)) for found in re.findall(r"""([\w-]+)|"([^"]*)"|'([^']*)'""", dotted))
+def _between(lines: list[str], before: int, end: int) -> int | None:
+    """A number of lines between the two that is TOML by itself, near the middle; None if there is none."""
+    middle = (before + end) // 2
+    candidates = (*range(middle, before, -1), *range(middle + 1, end))
+    return next((number for number in candidates if _loads("\n".join(lines[:number])) is not None), None)
+
+
+def _loads(text: str) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _holds(text: str, path: Steps) -> bool:
+    """Whether `text` is TOML and has a value at `path`."""
+    value: Any = _loads(text)
+    for step in path:
+        if isinstance(value, list):
+            value = dict(enumerate(value))
+        if not isinstance(value, dict) or step not in value:
+            return False
+        value = value[step]
+    return value is not None
 
 
 def _near(name: str, known: Iterable[str], label: str) -> str:
@@ -269,95 +325,148 @@ class _Check:
     def __init__(self, config: Config, text: str, source: str, environ: Mapping[str, str]) -> None:
         self.config, self.text, self.source, self.environ = config, text, source, environ
 
-    def fail(self, path: tuple[str, ...], what: str, remedy: str) -> ConfigError:
+    def fail(self, path: Steps, what: str, remedy: str) -> ConfigError:
         return ConfigError(self.source, locate(self.text, path), what, remedy)
 
     def run(self) -> None:
         self.host()
         for index, key in enumerate(self.config.server.keys):
-            self.secret(("server", "keys"), f"server.keys[{index}]", key)
+            path = ("server", "keys", index)
+            self.secret(path, key)
+            self.sendable(path, _dotted(path), "bearer", reveal(key, self.environ))
         for name, provider in self.config.providers.items():
             self.provider(name, provider)
         for name, route in self.config.routes.items():
-            for target in route.targets:
-                self.target(("routes", name, "targets"), name, target)
+            for index, target in enumerate(route.targets):
+                self.target(("routes", name, "targets", index), name, target)
             self.circle(name, ())
-        for target in self.config.defaults.substitutes:
-            self.target(("defaults", "substitutes"), "", target)
+        for index, target in enumerate(self.config.defaults.substitutes):
+            self.target(("defaults", "substitutes", index), "", target)
 
     def host(self) -> None:
         server = self.config.server
         if not server.keys and not _is_loopback(server.host):
             raise self.fail(
                 ("server", "host"),
-                f"{server.host} can be reached from other machines, and no key is asked for",
+                f"{server.host!r} can be reached from other machines, and no key is asked for",
                 "Set server.keys, or listen on 127.0.0.1.",
             )
 
-    def secret(self, path: tuple[str, ...], label: str, value: str) -> None:
-        name = value.removeprefix("env:")
-        if name == value:
+    def secret(self, path: Steps, value: str) -> None:
+        """Fail if `value` is `env:NAME` of a variable without a value, or nothing at all."""
+        if not value.startswith("env:"):
             if not value.strip():
-                raise self.fail(path, f"{label} is empty", "Give a key, or `env:NAME` to take it from the environment.")
-        elif not self.environ.get(name):
-            raise self.fail(
-                path, f"{label} names the variable {name}, which is not set", f"Set {name}, or remove the line."
-            )
+                what = f"{_dotted(path)} is empty"
+                raise self.fail(path, what, "Give a key, or `env:NAME` to take it from the environment.")
+        elif not reveal(value, self.environ).strip():
+            name = value.removeprefix("env:")
+            what = f"{_dotted(path)} names the variable {name}, which is not set"
+            raise self.fail(path, what, f"Set {name}, or remove the line.")
+
+    def sendable(self, path: Steps, label: str, scheme: str, key: str) -> None:
+        try:
+            auth.headers(scheme, key)
+        except auth.AuthError as error:
+            raise self.fail(path, f"{label} cannot stand in a request", str(error)) from None
 
     def provider(self, name: str, provider: Provider) -> None:
         path = ("providers", name)
         known = catalogue.load()
         if "/" in name:
-            raise self.fail(
-                path, f"the provider name {name!r} has a slash in it", "Rename it: targets are `provider/model`."
-            )
+            remedy = "Rename it: targets are `provider/model`."
+            raise self.fail(path, f"the provider name {name!r} has a slash in it", remedy)
+        if name == models.PROVIDER and provider.base_url is None:
+            remedy = "Remove the table; `understudy pull` adds models."
+            raise self.fail(path, f"{name} is the embedded engine, which takes no settings", remedy)
         if name not in known:
             for field in ("dialect", "base_url"):
                 if getattr(provider, field) is None:
                     near = _near(name, known, "Providers of the catalogue")
-                    raise self.fail(
-                        path, f"{name} is not in the catalogue, and has no `{field}`", f"{near} Or add `{field}`."
-                    )
-        if provider.dialect is not None and provider.dialect not in catalogue.DIALECTS:
-            raise self.fail(
-                (*path, "dialect"),
-                f"{provider.dialect} is not a dialect",
-                _near(provider.dialect, catalogue.DIALECTS, "Dialects"),
-            )
-        if provider.base_url is not None and not re.match(r"https?://[^/\s]+", provider.base_url):
-            raise self.fail((*path, "base_url"), "base_url is not an http(s) URL", "Write it as https://host/path.")
+                    what = f"{name} is not in the catalogue, and has no `{field}`"
+                    raise self.fail(path, what, f"{near} Or add `{field}`.")
+        words = {
+            "dialect": ("a dialect", catalogue.DIALECTS),
+            "auth": ("a way to send keys", tuple(auth.SCHEMES)),
+            "continues": ("a way to continue an answer", get_args(catalogue.Continuation)),
+        }
+        for field, (kind, allowed) in words.items():
+            value = getattr(provider, field)
+            if value is not None and value not in allowed:
+                raise self.fail((*path, field), f"{value!r} is not {kind}", _near(value, allowed, "Known"))
         if provider.api_key is not None:
-            self.secret((*path, "api_key"), f"providers.{name}.api_key", provider.api_key)
-        for header, value in provider.headers.items():
-            if value.startswith("env:"):
-                self.secret((*path, "headers", header), f"providers.{name}.headers.{header}", value)
+            self.secret((*path, "api_key"), provider.api_key)
+        self.headers(path, provider)
+        self.usable(path, name, provider)
 
-    def target(self, path: tuple[str, ...], route: str, target: str) -> None:
+    def headers(self, path: Steps, provider: Provider) -> None:
+        for header, value in provider.headers.items():
+            at = (*path, "headers", header)
+            if not _TOKEN.fullmatch(header) or header.lower() in _OURS:
+                raise self.fail(at, f"{header!r} is not a header that can be set", "Take it out.")
+            if value.startswith("env:"):
+                self.secret(at, value)
+            if _CONTROL.search(reveal(value, self.environ)):
+                raise self.fail(at, f"{_dotted(at)} has a line break or control character in it", "Take it out.")
+        for index, header in enumerate(provider.forward):
+            if not _TOKEN.fullmatch(header) or header.lower() in _OURS | _CREDENTIALS:
+                at = (*path, "forward", index)
+                raise self.fail(at, f"{header!r} is not a header that can be passed on", "Take it out.")
+
+    def usable(self, path: Steps, name: str, provider: Provider) -> None:
+        """Fail unless calls could be sent to the provider with what it says, its row and the environment."""
+        row = catalogue.load().get(name)
+        base_url = provider.base_url
+        if base_url is None and row is not None:
+            base_url = catalogue.resolve_base_url(row, self.environ)
+        if base_url is None:
+            unset = " and ".join(_VARIABLE.findall(row.base_url or "") if row else ())
+            remedy = f"Set {unset} in the environment, or `base_url` in [providers.{name}]."
+            raise self.fail(path, f"{name} needs {unset}, which must be set", remedy)
+        try:
+            split_url(base_url)
+            if not _URL.fullmatch(base_url):
+                raise ValueError("base_url has white space or characters outside ASCII in it")  # noqa: TRY301
+        except ValueError as error:
+            raise self.fail((*path, "base_url"), str(error), "Write it as https://host/path.") from None
+        scheme = provider.auth or (row.auth if row else "bearer")
+        found = catalogue.find_key(row, self.environ) if row else None
+        if provider.api_key is not None:
+            self.sendable((*path, "api_key"), "the key", scheme, reveal(provider.api_key, self.environ))
+        elif found is not None:
+            self.sendable(path, f"the key in {found[0]}", scheme, found[1])
+        elif row is not None and scheme != "none" and not catalogue.is_local(row):
+            remedy = f"Set {' or '.join(row.env)} in the environment, or `api_key` in [providers.{name}]."
+            raise self.fail(path, f"{name} needs a key, and there is none", remedy)
+
+    def target(self, path: Steps, route: str, target: str) -> None:
         if target in self.config.routes and target != route:
             return
         provider, slash, model = target.partition("/")
         known = {*catalogue.load(), *self.config.providers}
-        if not slash or not model:
-            raise self.fail(
-                path,
-                f"the target {target!r} is neither `provider/model` nor a route",
-                _near(target, self.config.routes, "Routes"),
-            )
+        if not slash or not provider or not model:
+            owned = [f"Did you mean `{owner}/{target}`?" for owner in catalogue.serving(target)]
+            what = f"the target {target!r} is neither `provider/model` nor another route"
+            near = _near(target, self.config.routes.keys() - {route}, "Other routes")
+            raise self.fail(path, what, owned[0] if owned else near)
         if provider not in known:
-            raise self.fail(
-                path,
-                f"the target {target!r} names the unknown provider {provider!r}",
-                _near(provider, known, "Providers"),
-            )
+            what = f"the target {target!r} names the unknown provider {provider!r}"
+            raise self.fail(path, what, _near(provider, known, "Providers"))
+        if provider in self.config.providers:
+            return
+        if provider != models.PROVIDER:
+            self.usable(path, provider, Provider())
+        elif model not in (here := models.available()):
+            remedy = f"On this machine: {', '.join(here) or 'none'}. `understudy pull` fetches others."
+            raise self.fail(path, f"the target {target!r} names a model that is not here", remedy)
 
     def circle(self, name: str, above: tuple[str, ...]) -> None:
-        for target in self.config.routes[name].targets:
+        for index, target in enumerate(self.config.routes[name].targets):
             if target == name or target not in self.config.routes:
                 continue
             chain = (*above, name, target)
             if target in above:
                 raise self.fail(
-                    ("routes", name, "targets"),
+                    ("routes", name, "targets", index),
                     f"the routes go round in a circle: {' -> '.join(chain)}",
                     "Take one of them out of the other's targets.",
                 )

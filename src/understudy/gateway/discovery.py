@@ -5,6 +5,7 @@ the embedded model. What the configuration says comes first and is never overrul
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 
 from understudy.gateway import config as settings
@@ -13,7 +14,9 @@ from understudy.gateway.routing import Provider, Routing, configured
 from understudy.local import models
 from understudy.local.embedded import Embedded
 from understudy.providers import catalogue
-from understudy.transport import Client, split_url
+from understudy.upstream import Client, split_url
+
+log = logging.getLogger("understudy")
 
 
 async def discover(loaded: settings.Loaded, environ: Mapping[str, str], client: Client) -> Routing:
@@ -28,7 +31,7 @@ async def discover(loaded: settings.Loaded, environ: Mapping[str, str], client: 
     for name, row in rows.items():
         key = None if catalogue.is_local(row) else catalogue.find_key(row, environ)
         if key is not None:
-            provider = configured(name, settings.Provider(), environ, client, f"{key[0]} in the environment")
+            provider = _from_environment(name, settings.Provider(), environ, client, f"{key[0]} in the environment")
             if provider is not None:
                 found[name] = provider
     named = set(_named(config))
@@ -40,6 +43,20 @@ async def discover(loaded: settings.Loaded, environ: Mapping[str, str], client: 
     return Routing(config, found.values())
 
 
+def _from_environment(
+    name: str, values: settings.Provider, environ: Mapping[str, str], client: Client, found: str
+) -> Provider | None:
+    """As `configured`, but a variable that holds what cannot be sent costs only its provider, with a warning.
+
+    Nobody asked for this one by name: what a route needs, the configuration's check has refused before.
+    """
+    try:
+        return configured(name, values, environ, client, found)
+    except ValueError as error:  # of auth's for the key, of split_url's for the address
+        log.warning("%s (%s) is left out: %s", name, found, error)
+        return None
+
+
 async def _on_this_machine(
     rows: Iterable[catalogue.Provider], environ: Mapping[str, str], client: Client
 ) -> list[tuple[Provider, bool]]:
@@ -48,7 +65,7 @@ async def _on_this_machine(
     for row in rows:
         for base_url in catalogue.local_base_urls(row):
             words = f"a server on port {split_url(base_url).port}"
-            provider = configured(row.name, settings.Provider(base_url=base_url), environ, client, words)
+            provider = _from_environment(row.name, settings.Provider(base_url=base_url), environ, client, words)
             if provider is not None:
                 candidates.append(provider)
     answers = await asyncio.gather(*(_alive(provider) for provider in candidates))

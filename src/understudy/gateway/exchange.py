@@ -19,7 +19,7 @@ from understudy.gateway.client import Client
 from understudy.gateway.record import Attempt, Exchange, Failure, Outcome
 from understudy.gateway.routing import Route, Target
 from understudy.resilience import Cooldowns, Reaction, State, choose, react, row, seconds_left
-from understudy.transport import Client as Transport
+from understudy.upstream import Client as Transport
 
 log = logging.getLogger("understudy")
 
@@ -49,7 +49,7 @@ async def run(exchange: Exchange, client: Client, cooldowns: Cooldowns, transpor
                 others=len(targets) - position - 1,
                 committed=client.committed,
                 moved=failures[0][0] is not target,
-                remaining=exchange.started + route.deadline - now,
+                remaining=exchange.deadline - now,
                 jitter=clock.random(),
             )
             reaction = react(failure.fault, state)

@@ -8,7 +8,7 @@ import msgspec
 
 from understudy import clock
 from understudy.gateway.routing import Provider, Routing
-from understudy.transport import Clocks, TransportError
+from understudy.upstream import Clocks, TransportError
 
 PROBE = Clocks(connect=0.3, first_token=0.5, liveness=0.5, progress=0.5)
 """Seconds for a server on this machine to list its models when the gateway starts: present or not, not slow."""
@@ -94,6 +94,6 @@ async def list_models(provider: Provider, clocks: Clocks = LISTING) -> tuple[str
         raise ListingError(f"it answered HTTP {response.status}")
     try:
         found = _LISTS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ListingError("its list of models cannot be read") from error
     return tuple(model.id for model in (found if isinstance(found, list) else found.data))

@@ -42,12 +42,13 @@ class Attempt:
 class Exchange:
     """A call, its route and its attempts. `outcome` is None while it runs; `wall` is the Unix time of its start."""
 
-    __slots__ = ("attempts", "call", "ended", "id", "outcome", "route", "started", "wall")
+    __slots__ = ("attempts", "call", "deadline", "ended", "id", "outcome", "route", "started", "wall")
 
     def __init__(self, call: Call, route: Route) -> None:
         self.wall = clock.wall()
         self.started = clock.monotonic()
         self.id = f"{_PREFIX}{next(_COUNT):08x}"
+        self.deadline = self.started + route.deadline
         self.call = call
         self.route = route
         self.attempts: list[Attempt] = []

@@ -39,7 +39,7 @@ _SECTIONS = (
     (
         "[providers.NAME]",
         config.Provider,
-        "A provider of the [catalogue](providers.md) needs no table if its variable is set; NAME is then its name there.",
+        "A provider of the [catalogue](providers.md) needs no table if its variable is set; NAME is its name there.",
     ),
     ("[defaults]", config.Defaults, "What holds for every route that does not say otherwise."),
     ('[routes."NAME"]', config.Route, "NAME is what clients ask for."),
@@ -54,8 +54,10 @@ def render() -> str:
 def _section(title: str, kind: type[msgspec.Struct], words: str) -> str:
     lines = [f"\n## `{title}`\n", *([words, ""] if words else []), "| key | default | |", "|---|---|---|"]
     hints = get_type_hints(kind, include_extras=True)
-    for field in msgspec.structs.fields(kind):
-        lines.append(f"| `{field.name}` | {_default(kind, field)} | {_description(hints[field.name])} |")
+    lines += [
+        f"| `{field.name}` | {_default(kind, field)} | {_description(hints[field.name])} |"
+        for field in msgspec.structs.fields(kind)
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -16,13 +16,16 @@ from understudy.gateway.routing import Target, link
 from understudy.local.embedded import EngineFailed, QueueFull
 from understudy.providers import auth
 from understudy.resilience import classify
-from understudy.transport import Client as Transport
-from understudy.transport import Response, TransportError
+from understudy.upstream import Client as Transport
+from understudy.upstream import Response, TransportError
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that is not streamed. It is held until it is whole, so that a broken one can still be moved."""
 
 LARGEST_ERROR = 1024 * 1024
+
+AFTER_FINISH = 5.0
+"""Seconds for what may follow the last finish reason: usage, `[DONE]`. Some servers send neither and keep silent."""
 
 NOT_PASSED_ON = frozenset(
     {
@@ -68,8 +71,9 @@ async def _send(target: Target, exchange: Exchange, client: Client) -> Failure |
     call, record = exchange.call, exchange.attempts[-1]
     body = call.body_for(target)
     assert target.link is not None
+    clocks = exchange.route.clocks if call.stream else exchange.route.whole_clocks
     try:
-        response = await target.link.origin.send(call.head_for(target, len(body)), body, exchange.route.clocks)
+        response = await target.link.origin.send(call.head_for(target, len(body)), body, clocks, exchange.deadline)
     except TransportError as error:
         return Failure(_transport_fault(error, "send" if error.sent else "connect"))
     record.connected, record.head = response.connected, response.head_at
@@ -92,7 +96,7 @@ async def _stream(response: Response, headers: Headers, client: Client, record: 
     watch = Watch()
     held: list[bytes] = []
     while True:
-        data = await response.read()
+        data = await (_last(response) if watch.whole else response.read())
         ready = watch.feed(data) if data else watch.close()
         if watch.moved:
             watch.moved = False
@@ -121,9 +125,17 @@ async def _stream(response: Response, headers: Headers, client: Client, record: 
         record.first_content = clock.monotonic()
         await client.start(200, headers)
     await client.end(rest)
-    if not response.done:
-        await response.read()  # the last chunk's framing, so that the connection can be used again
+    response.release()
     return None
+
+
+async def _last(response: Response) -> bytes:
+    """The next piece after every choice has finished: now whatever ends the stream is its end, and soon."""
+    response.hurry(AFTER_FINISH)
+    try:
+        return await response.read()
+    except TransportError:
+        return b""
 
 
 async def _whole(response: Response, headers: Headers, exchange: Exchange, client: Client) -> Failure | None:

@@ -18,7 +18,7 @@ from understudy.gateway import config as settings
 from understudy.local.embedded import Embedded
 from understudy.providers import auth, catalogue
 from understudy.resilience import Place
-from understudy.transport import Client, Clocks, Origin, split_url
+from understudy.upstream import Client, Clocks, Origin, split_url
 
 OPERATIONS = {"openai-chat": "/chat/completions"}
 """Where each dialect takes a call, below the provider's base URL."""
@@ -30,6 +30,9 @@ FORWARDED = frozenset(
 
 _ON_DEMAND = 4096
 """Routes kept for names that no configuration lists. Clients choose names, so there must be an end to them."""
+
+_LONGEST_NAME = 512
+"""Characters of such a name. It stands in response headers and in memory; the longest known are about 100."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -91,11 +94,12 @@ class Target:
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A name that clients ask for. `clocks` and `deadline` are in seconds; `why` says in words where it comes from."""
+    """A name that clients ask for. `whole_clocks` are for answers not streamed; `why` is for people."""
 
     name: str
     targets: tuple[Target, ...]
     clocks: Clocks
+    whole_clocks: Clocks
     deadline: float
     retries: int
     why: str
@@ -149,8 +153,12 @@ class Routing:
         self._on_demand.clear()
 
     def _derive(self, model: str) -> Route:
+        if len(model) > _LONGEST_NAME or not model.isprintable():
+            raise NoRouteError(model, ())
         provider_name, slash, rest = model.partition("/")
-        if slash and rest and provider_name in self.providers:
+        provider = self.providers.get(provider_name) if slash and rest else None
+        # An engine runs the models that it has; a server may know more than it lists.
+        if provider is not None and (provider.link is not None or rest in provider.engines):
             return self._route(model, [self._target(model)], self.config.defaults, f"{provider_name} is a provider")
         owners = [provider for provider in self.providers.values() if provider.serving(model)]
         if len(owners) > 1:
@@ -181,7 +189,8 @@ class Routing:
             liveness=setting("liveness_timeout"),
             progress=setting("progress_timeout"),
         )
-        return Route(name, tuple(targets), clocks, setting("deadline"), int(setting("retries")), why)
+        whole = Clocks(clocks.connect, setting("answer_timeout"), clocks.liveness, clocks.progress)
+        return Route(name, tuple(targets), clocks, whole, setting("deadline"), int(setting("retries")), why)
 
     def _expand(self, names: Sequence[str], within: str) -> list[Target]:
         """The targets behind `names`, routes among them replaced by theirs. The configuration has no circles."""

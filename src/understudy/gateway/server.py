@@ -7,13 +7,15 @@ disconnect message, costs more than the rest of a small call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from understudy import clock
 from understudy.gateway.app import CLIENT_LEFT, DEPARTED, Gateway
 
 _BAD_REQUEST = (
@@ -26,6 +28,11 @@ _TOO_LARGE = _BAD_REQUEST % (
     b"headers_too_large",
 )
 _NOT_HTTP = _BAD_REQUEST % (b"400 Bad Request", b"This is not a valid HTTP/1.1 request.", b"invalid_http")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+LINGER = 2.0
+"""Seconds in which what a refused client still sends is thrown away. Closing at once would reset the connection, and
+with it the answer that says why (RFC 9112, 9.6)."""
 
 
 class _Joining:
@@ -45,67 +52,95 @@ class _Joining:
     def write(self, data: bytes) -> None:
         if self._head:
             data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.1 "):
+        elif data.startswith(b"HTTP/1.1 ") and data != _CONTINUE:
             self._head = data
             return
         self._write(data)
 
-    def close(self) -> None:
+    def flush(self) -> None:
+        """Nothing follows a head by itself: a response to HEAD, `100 Continue`."""
         if self._head:
             self.write(b"")
+
+    def close(self) -> None:
+        self.flush()
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
 
-def protocol(max_headers: int) -> type[HttpToolsProtocol]:
-    """Uvicorn's protocol class, with heads bounded to `max_headers` bytes."""
+class Protocol(HttpToolsProtocol):
+    """Uvicorn's protocol, with heads bounded to `max_headers` bytes."""
 
-    class Protocol(HttpToolsProtocol):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.under_way: list[asyncio.Task[None]] = []
+    max_headers = 32 * 1024
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.under_way: list[asyncio.Task[None]] = []
+        self.piece = 0  # bytes in the latest piece that came
+        self.arrived = 0  # of the head that is coming, as far as it is known to be head
+        self.stray = 0  # bytes in a row that were neither head nor body: chunk framing and trailers
+        self.in_head = False
+        self.moved = False  # a message began in the latest piece, or some of its body came
+        self.too_large = self.refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self.joining = _Joining(transport)
+        self.transport = self.joining  # type: ignore[assignment]  # all of a transport that is used
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self.moved:  # what came before it in this piece is not its head
             self.arrived = 0
-            self.in_head = False
-            self.too_large = False
+        self.in_head = self.moved = True
+        self.scope[DEPARTED] = self.under_way  # type: ignore[literal-required]  # ours, beside uvicorn's own
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-            super().connection_made(transport)
-            self.transport = _Joining(transport)  # type: ignore[assignment]  # all of a transport that is used
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self.in_head = True
-            self.scope[DEPARTED] = self.under_way  # type: ignore[literal-required]  # ours, beside uvicorn's own
-
-        def on_headers_complete(self) -> None:
-            self.in_head = False
-            # Bytes that came with the head may be body: only when they are many is the head itself worth measuring.
-            if self.arrived > max_headers:
-                size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-                if size > max_headers:
-                    self.too_large = True
-                    raise ValueError("head too large")
-            super().on_headers_complete()
-
-        def data_received(self, data: bytes) -> None:
-            self.arrived = len(data) + (self.arrived if self.in_head else 0)
-            super().data_received(data)
-            if self.in_head and self.arrived > max_headers and not self.transport.is_closing():
+    def on_headers_complete(self) -> None:
+        self.in_head = False
+        # Bytes that came with the head may be body: only when they are many is the head itself worth measuring.
+        if self.arrived > self.max_headers or self.piece > self.max_headers:
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > self.max_headers:
                 self.too_large = True
-                self.send_400_response("")
+                raise ValueError("head too large")
+        super().on_headers_complete()
 
-        def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's text; clients expect JSON
-            self.transport.write(_TOO_LARGE if self.too_large else _NOT_HTTP)
-            self.transport.close()
+    def on_body(self, body: bytes) -> None:
+        self.moved = True
+        super().on_body(body)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            for task in self.under_way:
-                task.cancel(CLIENT_LEFT)
+    def data_received(self, data: bytes) -> None:
+        if self.refused:
+            return
+        self.piece = len(data)
+        self.arrived = self.piece + (self.arrived if self.in_head else 0)
+        self.moved = False
+        super().data_received(data)
+        self.stray = 0 if self.moved or self.in_head else self.stray + self.piece
+        if (self.arrived if self.in_head else self.stray) > self.max_headers and not self.refused:
+            self.too_large = True
+            self.send_400_response("")
 
-    return Protocol
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's text; clients expect JSON
+        self.refused = True
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.close()  # nothing may stand in the middle of an answer
+            return
+        self.joining.write(_TOO_LARGE if self.too_large else _NOT_HTTP)
+        self.joining.flush()
+        self.transport.write_eof()
+        clock.call_later(LINGER, self.transport.close)
+
+    def on_response_complete(self) -> None:
+        self.joining.flush()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for task in self.under_way:
+            task.cancel(CLIENT_LEFT)
 
 
 class Server(uvicorn.Server):
@@ -125,7 +160,7 @@ class Server(uvicorn.Server):
             app,
             host=host,
             port=port,
-            http=protocol(limits.max_headers),
+            http=type("Protocol", (Protocol,), {"max_headers": limits.max_headers}),
             ws="none",
             loop="none",
             lifespan="on",
@@ -135,7 +170,7 @@ class Server(uvicorn.Server):
             proxy_headers=False,
             backlog=4096,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=round(limits.drain),
+            timeout_graceful_shutdown=limits.drain,  # type: ignore[arg-type]  # asyncio's timeout: parts of seconds count
         )
         super().__init__(config)
         self.gateway = gateway
@@ -152,6 +187,13 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.on_ready is not None and self.started:
             self.on_ready(self.url)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn does, but a signal that was obeyed in order is not raised again: the exit code is then 0."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.gateway.stopping = True

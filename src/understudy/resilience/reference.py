@@ -6,11 +6,11 @@ from understudy.resilience.faults import Row, Sign, table
 
 _HEAD = """# Faults
 
-Generated from `src/understudy/resilience/faults.toml` by `make docs`. What can go wrong with an attempt, and what is done.
+Generated from `src/understudy/resilience/faults.toml` by `make docs`: what can go wrong, and what is done.
 
-- **again**: `once` on the same target, within the route's `retries`; `soon` only if the provider names a wait of at most two
-  seconds; `free` because the call never reached the provider.
-- **left alone**: the scope that is not tried for a while, and how long. *reset*: the time the provider names, if it does.
+- **again**: `once` on the same target, within the route's `retries`; `soon` only if the provider names a wait of at
+  most two seconds; `free` because the call never reached the provider.
+- **left alone**: the scope that is not tried for a while, and how long. *reset*: the time the provider names, if any.
 - **moves**: the next target takes the call, if no content has gone out yet.
 - **answer**: the provider's own answer goes to the client if no other target takes the call.
 - **status**: what the client gets when nobody could answer.
@@ -22,8 +22,8 @@ Generated from `src/understudy/resilience/faults.toml` by `make docs`. What can 
 _SIGNS = """
 ## How they are recognised
 
-First match wins. Structured fields of the provider's error come first; a phrase must match from the start of its message,
-and is used only where no field tells. Whatever matches nothing goes by its status.
+First match wins. Structured fields of the provider's error come first; a phrase must match from the start of its
+message, and is used only where no field tells. Whatever matches nothing goes by its status.
 
 | kind | sign |
 |---|---|

@@ -77,6 +77,11 @@ class Watch:
         self.fault: Fault | None = None
         self.skipped = 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether every choice that began has finished: what may still come (usage, `[DONE]`) is not missed."""
+        return self.finish is not None and not self._open
+
     def feed(self, data: bytes) -> bytes:
         """Take what has arrived; returns the whole events in it, as they came."""
         if self._partial:

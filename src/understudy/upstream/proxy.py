@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from understudy.transport.address import PORTS, Address
-from understudy.transport.fault import TransportError
+from understudy.upstream.address import PORTS, Address
+from understudy.upstream.fault import TransportError
 
 MAX_ANSWER = 16 * 1024
 """Bytes that a proxy may answer to CONNECT."""

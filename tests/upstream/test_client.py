@@ -1,11 +1,11 @@
-from understudy import transport
-from understudy.transport import Client
+from understudy import upstream
+from understudy.upstream import Client
 
 from .scripted import CLOCKS, GET, OK, answering, bench, drain
 
 
 def test_the_public_names():
-    assert transport.__all__ == ["Address", "Client", "Clocks", "Origin", "Response", "TransportError", "split_url"]
+    assert upstream.__all__ == ["Address", "Client", "Clocks", "Origin", "Response", "TransportError", "split_url"]
 
 
 def test_an_origin_is_shared_by_all_its_paths():

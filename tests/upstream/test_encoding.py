@@ -3,7 +3,7 @@ import zlib
 
 import pytest
 
-from understudy.transport.encoding import Inflate
+from understudy.upstream.encoding import Inflate
 
 
 def whole(inflate, data):

@@ -7,8 +7,8 @@ import pytest
 import trustme
 
 from understudy import clock
-from understudy.transport import Client, Clocks, TransportError, split_url
-from understudy.transport.proxy import absolute, find_proxy
+from understudy.upstream import Client, Clocks, TransportError, split_url
+from understudy.upstream.proxy import absolute, find_proxy
 
 from .scripted import CLOCKS, GET, OK, answering, bench, drain, hops, serving, until
 

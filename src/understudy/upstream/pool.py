@@ -8,6 +8,7 @@ connect clock, as HAProxy's `timeout queue` defaults to its `timeout connect`. T
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
@@ -15,10 +16,10 @@ from typing import Any, cast
 import msgspec
 
 from understudy import clock
-from understudy.transport.connection import Connection
-from understudy.transport.dial import within
-from understudy.transport.fault import Clocks, TransportError
-from understudy.transport.response import Response
+from understudy.upstream.connection import Connection
+from understudy.upstream.dial import within
+from understudy.upstream.fault import Clocks, TransportError
+from understudy.upstream.response import Response
 
 Dial = Callable[["Origin"], Coroutine[Any, Any, Connection]]
 """Opens a connection. Raises TransportError("unreachable")."""
@@ -64,10 +65,11 @@ class Origin:
         """Senders in the queue for a connection."""
         return len(self._waiters)
 
-    async def send(self, head: bytes, body: bytes, clocks: Clocks) -> Response:
+    async def send(self, head: bytes, body: bytes, clocks: Clocks, deadline: float = math.inf) -> Response:
         """Send a request; return when the head of its answer has arrived, whatever its status.
 
         `head` is the request line in origin form, every header (with `host` and `content-length`) and the blank line.
+        `deadline` is in `clock.monotonic()` seconds, for the whole exchange, whoever is slow.
 
         Raises:
             TransportError: see its `kind`. Cancelling the task closes the connection and leaves nothing behind.
@@ -82,7 +84,7 @@ class Origin:
             if connection is None or connection.transport.is_closing():
                 connection = await self._acquire(clocks, fresh=retried)
                 connected = clock.monotonic()
-            waiter = connection.begin(head, body, clocks, started, connected)
+            waiter = connection.begin(head, body, clocks, (started, connected, deadline))
             try:
                 await waiter
             except asyncio.CancelledError:

@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from understudy.transport import TransportError
+from understudy.upstream import TransportError
 
 from .scripted import OK, answering, bench, drain, hops, until
 

@@ -6,7 +6,7 @@ import socket
 import struct
 
 from understudy import clock
-from understudy.transport import Client, Clocks
+from understudy.upstream import Client, Clocks
 
 GET = b"GET /v1/x HTTP/1.1\r\nhost: test\r\n\r\n"
 CLOCKS = Clocks()

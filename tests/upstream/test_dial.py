@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from understudy.transport import Client, Clocks, TransportError
+from understudy.upstream import Client, Clocks, TransportError
 
 from .scripted import CLOCKS, GET, OK, answering, bench, drain, hops, until
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from understudy.transport import TransportError
+from understudy.upstream import TransportError
 
 from .scripted import GET, OK, answering, bench, drain, hops, until
 

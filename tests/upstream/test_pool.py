@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from understudy.transport import Client, Clocks, TransportError
+from understudy.upstream import Client, Clocks, TransportError
 
 from .scripted import CLOCKS, GET, OK, answering, bench, drain, hops, until
 

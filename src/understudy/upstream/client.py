@@ -8,13 +8,13 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 
-from understudy.transport.address import Address, split_url
-from understudy.transport.connection import Connection
-from understudy.transport.dial import connect
-from understudy.transport.fault import TransportError
-from understudy.transport.pool import Limits, Origin
-from understudy.transport.proxy import Proxy, absolute, find_proxy
-from understudy.transport.tls import system_trust
+from understudy.upstream.address import Address, split_url
+from understudy.upstream.connection import Connection
+from understudy.upstream.dial import connect
+from understudy.upstream.fault import TransportError
+from understudy.upstream.pool import Limits, Origin
+from understudy.upstream.proxy import Proxy, absolute, find_proxy
+from understudy.upstream.tls import system_trust
 
 
 class Client:

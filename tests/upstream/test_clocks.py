@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from understudy.transport import Clocks, TransportError
+from understudy.upstream import Clocks, TransportError
 
 from .scripted import OK, answering, bench, hops, timers, until
 

@@ -15,9 +15,9 @@ from typing import NoReturn, Protocol, cast
 import httptools
 
 from understudy import clock
-from understudy.transport.encoding import ENCODINGS, Inflate
-from understudy.transport.fault import Clocks, Kind, TransportError
-from understudy.transport.response import Response
+from understudy.upstream.encoding import ENCODINGS, Inflate
+from understudy.upstream.fault import Clocks, Kind, TransportError
+from understudy.upstream.response import Response
 
 PAUSE = 256 * 1024
 """Bytes unread above which the socket is left alone, so that a slow reader slows the provider."""
@@ -27,6 +27,10 @@ PIECE = 256 * 1024
 
 BIG = 1024 * 1024
 """Request bodies above this are written in pieces; smaller ones at once, for one system call."""
+
+DRAIN_SECONDS = 1.0
+DRAIN_BYTES = 4096
+"""What the end of an answer may still take after the caller has let go of it; else the connection is closed."""
 
 HEADER_LINES = 256
 INTERIM_ANSWERS = 16
@@ -72,6 +76,7 @@ class Connection(asyncio.Protocol):
         "chunks",
         "closed",
         "complete",
+        "draining",
         "error",
         "held_at",
         "last_byte",
@@ -105,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._keep = self._no_body = False
         self.closed = False
         self.complete = False  # the answer's last byte has arrived
+        self.draining = False  # nobody reads what is still to come of the answer
         self.error: TransportError | None = None
         self.held_at = 0.0  # since when the clocks wait for the caller; 0: they do not
         self.last_byte = 0.0
@@ -114,16 +120,23 @@ class Connection(asyncio.Protocol):
 
     # --- an exchange -------------------------------------------------------------------------------------------
 
-    def begin(self, head: bytes, body: bytes, clocks: Clocks, started: float, connected: float) -> asyncio.Future[None]:
-        """Send a request. What is returned is done when `error` is set, or `response` has its head."""
+    def begin(
+        self, head: bytes, body: bytes, clocks: Clocks, times: tuple[float, float, float]
+    ) -> asyncio.Future[None]:
+        """Send a request. What is returned is done when `error` is set, or `response` has its head.
+
+        `times`: when `send` was called, when a connection was at hand, and the deadline.
+        """
+        started, connected, deadline = times
         response = self.response = Response(self, clocks, started, connected, self.reused)
+        response.deadline = deadline
         self.lent = True
         self._headers = response.headers
         self._no_body = head[:5] == b"HEAD "
         self.complete = self._keep = False
         self.last_byte = 0.0
         self.unread = self._interim = 0
-        due = connected + clocks.first_token
+        due = min(connected + clocks.first_token, deadline)
         if self._timer is None or due < self._due:
             self._arm(due, connected)
         if len(body) <= BIG:
@@ -159,6 +172,29 @@ class Connection(asyncio.Protocol):
             self._owner.give(self)
         else:
             self.close()
+
+    def drain(self) -> None:
+        """The caller has let go of the answer before its end."""
+        self.draining = True
+        if self.paused:
+            self.resume_reading()
+        self._drained()
+        if self.draining and not self.closed:
+            self.look_in(DRAIN_SECONDS)
+
+    def _drained(self) -> None:
+        self.chunks.clear()
+        if self.complete:
+            self.draining = False
+            self.finish()
+        elif self.unread > DRAIN_BYTES:
+            self.close()
+
+    def look_in(self, seconds: float) -> None:
+        """Look at the clocks in `seconds`, if not before."""
+        now = clock.monotonic()
+        if self._timer is None or now + seconds < self._due:
+            self._arm(now + seconds, now)
 
     def fail(self, kind: Kind, message: str) -> TransportError:
         """End the exchange: close, and make every read from now on raise what is returned here."""
@@ -205,14 +241,19 @@ class Connection(asyncio.Protocol):
     def _tick(self) -> None:
         """The timer fired: blame the provider, or wait on, or hold the clocks while it is the caller's turn."""
         self._timer = None
-        if not self.lent or self.complete:
+        if self.draining:
+            self.close()
+        if not self.lent or self.complete or self.closed:
             return  # idle; the next exchange sets the timer
-        if self.waiter is None:
-            self.held_at = clock.monotonic()
-            return
         now = clock.monotonic()
         response = self.response
         clocks = response.clocks
+        if now >= response.deadline - TOLERANCE:
+            self.fail("deadline", "the deadline passed")
+            return
+        if self.waiter is None:
+            self.held_at = now
+            return
         kind: Kind
         if not response.progress_at:
             due, kind = response.first_token_from + clocks.first_token, "first_token_timeout"
@@ -227,7 +268,7 @@ class Connection(asyncio.Protocol):
             self.fail(kind, message)
         else:
             # `progressed` may be called any moment and sets no timer, so look again before its clock could run out.
-            self._arm(min(due, now + clocks.progress) if response.status else due, now)
+            self._arm(min(due, response.deadline, now + clocks.progress if response.status else due), now)
 
     def release_clocks(self) -> None:
         """The caller is back after a timer fired in its absence: that time is not the provider's."""
@@ -260,7 +301,9 @@ class Connection(asyncio.Protocol):
             self._rejected(error)
             return
         waiter = self.waiter
-        if waiter is not None:
+        if waiter is None and self.draining:
+            self._drained()
+        elif waiter is not None:
             if self.chunks or self.complete:
                 self.waiter = None
                 if not waiter.done():
@@ -296,6 +339,8 @@ class Connection(asyncio.Protocol):
         elif self.response.status and not self.complete and _LENGTHS.isdisjoint(dict(self.response.headers)):
             self.complete = True
             self._wake()
+            if self.draining:
+                self._drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.lent and not self.complete and self.error is None:

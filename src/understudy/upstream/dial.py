@@ -9,10 +9,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from understudy import clock
-from understudy.transport.address import Address
-from understudy.transport.connection import Connection, Owner
-from understudy.transport.fault import TransportError
-from understudy.transport.proxy import Proxy, tunnel
+from understudy.upstream.address import Address
+from understudy.upstream.connection import Connection, Owner
+from understudy.upstream.fault import TransportError
+from understudy.upstream.proxy import Proxy, tunnel
 
 
 async def within(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from understudy import clock
-from understudy.transport.encoding import Inflate
-from understudy.transport.fault import Clocks
+from understudy.upstream.encoding import Inflate
+from understudy.upstream.fault import Clocks
 
 if TYPE_CHECKING:
-    from understudy.transport.connection import Connection
+    from understudy.upstream.connection import Connection
 
 RESUME = 64 * 1024
 """Bytes unread below which a paused connection reads on."""
@@ -27,6 +28,7 @@ class Response:
         "clocks",
         "connected",
         "connection",
+        "deadline",
         "done",
         "first_token_from",
         "head_at",
@@ -41,6 +43,7 @@ class Response:
     def __init__(self, connection: Connection, clocks: Clocks, started: float, connected: float, reused: bool) -> None:
         self.connection = connection
         self.clocks = clocks
+        self.deadline = math.inf
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.reused = reused
@@ -60,6 +63,17 @@ class Response:
     def progressed(self) -> None:
         """Content was seen: the first-token clock stops, the progress clock starts again."""
         self.progress_at = clock.monotonic()
+
+    def hurry(self, seconds: float) -> None:
+        """All that matters has been seen: what is still to come has `seconds` to come."""
+        self.clocks = Clocks(self.clocks.connect, seconds, seconds, seconds)
+        self.connection.look_in(seconds)
+
+    def release(self) -> None:
+        """The caller has all it wants. The connection is kept if the answer ends by itself in a moment, else closed."""
+        if not self.done:
+            self.done = True
+            self.connection.drain()
 
     def cancel(self) -> None:
         """Close the connection at once, unless the answer was read to its end. May be called any number of times."""

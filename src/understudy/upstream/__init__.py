@@ -14,10 +14,10 @@ sent before something broke. It knows nothing of models or JSON: the caller prep
 `dial.py` opens them, through `proxy.py` and `tls.py` where needed; `encoding.py` undoes compression nobody asked for.
 """
 
-from understudy.transport.address import Address, split_url
-from understudy.transport.client import Client
-from understudy.transport.fault import Clocks, TransportError
-from understudy.transport.pool import Origin
-from understudy.transport.response import Response
+from understudy.upstream.address import Address, split_url
+from understudy.upstream.client import Client
+from understudy.upstream.fault import Clocks, TransportError
+from understudy.upstream.pool import Origin
+from understudy.upstream.response import Response
 
 __all__ = ["Address", "Client", "Clocks", "Origin", "Response", "TransportError", "split_url"]

@@ -1,6 +1,6 @@
 import pytest
 
-from understudy.transport import split_url
+from understudy.upstream import split_url
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ Kind = Literal[
     "first_token_timeout",  # no content within `Clocks.first_token` of sending
     "silence",  # no byte at all for `Clocks.liveness`
     "no_progress",  # bytes, but no content for `Clocks.progress`
+    "deadline",  # the caller's own deadline passed
     "cut",  # closed or reset before the answer was whole
     "bad_response",  # not HTTP, beyond a bound, or in an encoding that cannot be undone
     "pool_full",  # no connection free, and no room (or no time left) to wait for one

@@ -7,8 +7,8 @@ import pytest
 import trustme
 import truststore
 
-from understudy.transport import Client, TransportError
-from understudy.transport.tls import system_trust
+from understudy.upstream import Client, TransportError
+from understudy.upstream.tls import system_trust
 
 from .scripted import CLOCKS, GET, OK, answering, drain, serving
 
