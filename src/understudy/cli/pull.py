@@ -33,9 +33,7 @@ def pull(
     if json:
         import msgspec
 
-        typer.echo(
-            msgspec.json.format(msgspec.json.encode({**msgspec.to_builtins(got), "path": str(got.path)})).decode()
-        )
+        typer.echo(msgspec.json.format(msgspec.json.encode(got, enc_hook=str)).decode())  # a path as its text
         return
     licence = got.licence or "unknown: the hub states none"
     typer.echo(f"local/{got.name} is ready ({got.size / 1e6:.0f} MB, licence {licence}).")

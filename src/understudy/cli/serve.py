@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,9 +16,13 @@ if TYPE_CHECKING:
 def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on, instead of server.host.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on, instead of server.port.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on, instead of server.port.")
+    ] = None,
 ) -> None:
     """Run the gateway. With no configuration it uses whatever it finds.
+
+    Exit code: 0 it was told to stop, 1 it cannot listen, 2 the configuration is wrong.
 
     Example: understudy serve --port 4000
     """
@@ -32,12 +35,13 @@ def serve(
         loaded = listening(loaded, host, port)
     except ConfigError as error:
         fail(str(error))
-    code = uvloop.run(_serve(loaded, config))
-    if code:
-        raise typer.Exit(code)
+    if not uvloop.run(_serve(loaded)):
+        server = loaded.config.server
+        fail(f"Cannot listen on {server.host}:{server.port}; the line above says why. Choose another --port.", 1)
 
 
-async def _serve(loaded: Loaded, _config: Path | None) -> int:
+async def _serve(loaded: Loaded) -> bool:
+    """Serve until told to stop; False if it cannot listen."""
     import logging
     import os
 
@@ -57,10 +61,9 @@ async def _serve(loaded: Loaded, _config: Path | None) -> int:
     server.on_ready = ready
     try:
         await server.serve()
-    except SystemExit as error:  # uvicorn's way to say that the address is taken; it has logged why
-        await gateway.close()
-        return int(error.code or 1)
-    return 0
+    except SystemExit:  # uvicorn's way to say that the address is taken; it has logged why, and closed the gateway
+        return False
+    return True
 
 
 def found(routing: Routing) -> list[str]:

@@ -11,7 +11,7 @@ from understudy.cli.opening import JsonOption, fail
 
 def sim(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 4010,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 4010,
     key: Annotated[str | None, typer.Option(help="Ask for this API key.", envvar="UNDERSTUDY_SIM_KEY")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the behaviours and exit.")] = False,
     json: JsonOption = False,  # Typer's flags are booleans

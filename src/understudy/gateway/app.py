@@ -12,9 +12,9 @@ from understudy.canon import Fault
 from understudy.dialects import openai_chat
 from understudy.gateway import exchange as exchanges
 from understudy.gateway.call import BadCallError, Call
-from understudy.gateway.client import Client, Receive, Scope, Send
+from understudy.gateway.client import AsgiClient, Client, Receive, Scope, Send
 from understudy.gateway.listing import Listing
-from understudy.gateway.record import Exchange
+from understudy.gateway.record import Exchange, Headers
 from understudy.gateway.routing import NoRouteError, Route, Routing
 from understudy.resilience import Cooldowns
 from understudy.upstream import Client as Transport
@@ -36,6 +36,18 @@ class RefusedError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         super().__init__(message)
 
+    def answer(self) -> tuple[int, Headers, bytes]:
+        """Status, headers and body that tell the client."""
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
+        fault = Fault(status=self.status, code=self.code, type=kind, param=self.param, message=str(self))
+        status, headers, body = openai_chat.encode_fault(fault)
+        lines = {**headers, **self.headers}
+        return status, [(name.encode(), text.encode("latin-1", "replace")) for name, text in lines.items()], body
+
+
+class _LeftError(Exception):
+    """The client left before its request was whole."""
+
 
 class Gateway:
     """An ASGI app over one `Routing`, and the state that outlives a call: cooldowns, connections, open calls.
@@ -50,7 +62,6 @@ class Gateway:
         self.observers: list[Observer] = []
         self.stopping = False
         self.open = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._listing = Listing(routing)
         self._keys = frozenset(b"Bearer " + key.encode() for key in keys)
         self._paths: dict[str, dict[str, Handler]] = {
@@ -65,7 +76,7 @@ class Gateway:
             try:
                 await self._handler(scope)(scope, receive, send)
             except RefusedError as refused:
-                await _refuse(send, refused)
+                await AsgiClient(send).whole(*refused.answer())
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -89,7 +100,7 @@ class Gateway:
             )
         return handler
 
-    def _admit(self, headers: Mapping[bytes, bytes]) -> None:
+    def _check_key(self, headers: Mapping[bytes, bytes]) -> None:
         given = headers.get(b"authorization")
         # Found by the hash of the whole value: how long that takes says nothing about how much of a guess is right.
         if not self._keys or given in self._keys:
@@ -111,42 +122,32 @@ class Gateway:
 
     # -- chat completions ------------------------------------------------------------------------------------------
 
-    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        self._admit(headers)
+    def admit(self, headers: Mapping[bytes, bytes]) -> None:
+        """Whether a call with this head may come in. Raises RefusedError."""
+        self._check_key(headers)
         limits = self.routing.config.server
         if self.stopping or self.open >= limits.max_open:
             why = "The gateway is stopping." if self.stopping else "Too many calls are open (server.max_open)."
             raise RefusedError(503, "overloaded", why, retry_after="1")
-        _check_headers(headers, limits.max_body)
-        self.open += 1
-        task = asyncio.current_task(self._loop or asyncio.get_running_loop())
-        departed: list[asyncio.Task[None] | None] | None = scope.get(DEPARTED)
-        watcher = None
-        try:
-            if departed is not None:
-                departed.append(task)
-            body = await _body(receive, limits.max_body)
-            if departed is None and task is not None:
-                watcher = asyncio.ensure_future(_watch(receive, task))
-            await self._answer(body, headers, send)
-        finally:
-            self.open -= 1
-            if departed is not None:
-                departed.remove(task)
-            elif watcher is not None:
-                watcher.cancel()
+        _check_media(headers)
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > limits.max_body:
+            raise self.too_large()
 
-    async def _answer(self, body: bytes, headers: Mapping[bytes, bytes], send: Send) -> None:
+    def too_large(self) -> RefusedError:
+        limit = self.routing.config.server.max_body
+        return RefusedError(413, "body_too_large", f"The body is larger than {limit} bytes (server.max_body).")
+
+    async def chat(self, headers: Mapping[bytes, bytes], body: bytes, client: Client) -> None:
+        """Answer one call. A task that is cancelled with CLIENT_LEFT ends quietly. Raises RefusedError."""
         try:
             call = Call(body, headers)
-            route = await self.route(call.model)
+            route = self.routing.routes.get(call.model) or await self.route(call.model)
         except BadCallError as error:
             raise RefusedError(400, "invalid_body", str(error), param=error.field or None) from None
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
-        exchange = Exchange(call, route)
-        client = Client(send, exchange)
+        exchange = client.exchange = Exchange(call, route)
         try:
             exchange.outcome = await exchanges.run(exchange, client, self.cooldowns, self.transport)
         except asyncio.CancelledError as error:
@@ -161,25 +162,64 @@ class Gateway:
             for observer in self.observers:
                 observer(exchange)
 
+    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        self.admit(headers)
+        self.open += 1
+        task = asyncio.current_task()
+        assert task is not None
+        departed: list[asyncio.Task[None]] | None = scope.get(DEPARTED)
+        watcher = None
+        if departed is not None:
+            departed.append(task)
+        try:
+            body = await self._body(receive)
+            if departed is None:
+                watcher = asyncio.ensure_future(_watch(receive, task))
+            await self.chat(headers, body, AsgiClient(send))
+        except _LeftError:
+            return
+        finally:
+            self.open -= 1
+            if departed is not None:
+                departed.remove(task)
+            elif watcher is not None:
+                watcher.cancel()
+
+    async def _body(self, receive: Receive) -> bytes:
+        limit = self.routing.config.server.max_body
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _LeftError
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > limit:
+                raise self.too_large()
+            if not message.get("more_body"):
+                return b"".join(pieces)
+
     # -- the rest ----------------------------------------------------------------------------------------------------
 
     async def _models(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self._admit(dict(scope["headers"]))
+        self._check_key(dict(scope["headers"]))
         await self._listing.refresh()
         data = [_described(name) for name in self.routing.names()]
-        await _json(send, 200, {"object": "list", "data": data})
+        await _json(send, {"object": "list", "data": data})
 
     async def _model(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self._admit(dict(scope["headers"]))
+        self._check_key(dict(scope["headers"]))
         name = scope["path"].removeprefix("/v1/models/")
         try:
             await self.route(name)
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
-        await _json(send, 200, _described(name))
+        await _json(send, _described(name))
 
     async def _health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        await _json(send, 200, {"status": "ok"})
+        await _json(send, {"status": "ok"})
 
     async def _ready(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         if self.stopping:
@@ -188,12 +228,11 @@ class Gateway:
             raise RefusedError(
                 503, "no_provider", "No provider was found. `understudy check` says what was looked for."
             )
-        await _json(send, 200, {"status": "ready"})
+        await _json(send, {"status": "ready"})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
-            self._loop = asyncio.get_running_loop()
             if message["type"] == "lifespan.shutdown":
                 await self.close()
             await send({"type": f"{message['type']}.complete"})
@@ -209,41 +248,15 @@ class Gateway:
                 await engine.stop()
 
 
-def _check_headers(headers: Mapping[bytes, bytes], max_body: int) -> None:
+def _check_media(headers: Mapping[bytes, bytes]) -> None:
     kind = headers.get(b"content-type", b"application/json")
     if kind != b"application/json":
         kind = kind.partition(b";")[0].strip().lower()
         if kind != b"application/json" and not kind.endswith(b"+json"):
             shown = kind[:100].decode("latin-1")
             raise RefusedError(415, "unsupported_media_type", f"The content type {shown!r} is not application/json.")
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) > max_body:
-        raise _too_large(max_body)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise RefusedError(415, "unsupported_encoding", "Compressed request bodies are not taken: send it plain.")
-
-
-def _too_large(max_body: int) -> RefusedError:
-    return RefusedError(413, "body_too_large", f"The body is larger than {max_body} bytes (server.max_body).")
-
-
-async def _body(receive: Receive, limit: int) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        pieces, size = [body], len(body)
-        while message.get("more_body"):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise asyncio.CancelledError(CLIENT_LEFT)
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if size > limit:
-                raise _too_large(limit)
-        body = b"".join(pieces)
-    if len(body) > limit:
-        raise _too_large(limit)
-    return body
 
 
 async def _watch(receive: Receive, task: asyncio.Task[None]) -> None:
@@ -257,21 +270,5 @@ def _described(name: str) -> Mapping[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": name.partition("/")[0] if "/" in name else "route"}
 
 
-async def _json(send: Send, status: int, value: object, headers: Mapping[str, str] | None = None) -> None:
-    body = msgspec.json.encode(value)
-    lines = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    lines += [(name.encode(), text.encode("latin-1", "replace")) for name, text in (headers or {}).items()]
-    await send({"type": "http.response.start", "status": status, "headers": lines})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _refuse(send: Send, refused: RefusedError) -> None:
-    kind = "server_error" if refused.status >= 500 else "invalid_request_error"
-    fault = Fault(status=refused.status, code=refused.code, type=kind, param=refused.param, message=str(refused))
-    status, headers, body = openai_chat.encode_fault(fault)
-    await _json(
-        send,
-        status,
-        msgspec.Raw(body),
-        {**refused.headers, **{k: v for k, v in headers.items() if k not in ("content-type", "content-length")}},
-    )
+async def _json(send: Send, value: object) -> None:
+    await AsgiClient(send).whole(200, [(b"content-type", b"application/json")], msgspec.json.encode(value))

@@ -36,7 +36,7 @@ class Call:
         """Raises BadCallError when the body is not a chat completion request."""
         try:
             head = _HEAD.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _explain(error, body) from None
         if not head.model:
             raise BadCallError("model", "`model` is empty: name a route or a target.")

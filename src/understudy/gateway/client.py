@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from understudy.gateway.record import Exchange, Headers
 
@@ -12,41 +12,55 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class Client:
-    """Writes one answer over ASGI. `committed` once anything of it has gone out: it cannot become another's then."""
+class Client(Protocol):
+    """Whoever is answered. `committed` once anything of the answer has gone out: it cannot become another's then.
 
-    __slots__ = ("_exchange", "_send", "committed")
+    An answer is `start`, any number of `write`, and `end`; or `whole` alone. The headers given are the answer's own.
+    """
 
-    def __init__(self, send: Send, exchange: Exchange) -> None:
+    exchange: Exchange | None
+    committed: bool
+
+    async def start(self, status: int, headers: Headers) -> None: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def end(self, data: bytes = b"") -> None: ...
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None: ...
+
+
+class AsgiClient:
+    """A client behind an ASGI server: any server, and the gateway in process."""
+
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._exchange = exchange
+        self.exchange: Exchange | None = None
         self.committed = False
 
     async def start(self, status: int, headers: Headers) -> None:
-        """Commit: status and headers, to which the exchange's own are added. `headers` is changed."""
         self.committed = True
-        self._mark(headers)
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [*headers, *marks(self.exchange)]}
+        )
 
     async def write(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:
-        """The last of the answer."""
         await self._send({"type": "http.response.body", "body": data})
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """A complete answer in one piece. `headers` is changed."""
-        self.committed = True
-        self._mark(headers)
-        headers.append((b"content-length", b"%d" % len(body)))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.end(body)
 
-    def _mark(self, headers: Headers) -> None:
-        exchange = self._exchange
-        headers.append((b"x-understudy-exchange", exchange.id.encode()))
-        attempts = exchange.attempts
-        if attempts:
-            headers.append((b"x-understudy-target", attempts[-1].target.encode("latin-1", "replace")))
-        headers.append((b"x-understudy-attempts", b"%d" % len(attempts)))
+
+def marks(exchange: Exchange | None) -> Headers:
+    """The headers that say where an answer comes from."""
+    if exchange is None:
+        return []
+    attempts = exchange.attempts
+    found = [(b"x-understudy-exchange", exchange.id.encode()), (b"x-understudy-attempts", b"%d" % len(attempts))]
+    if attempts:
+        found.append((b"x-understudy-target", attempts[-1].label))
+    return found

@@ -35,7 +35,7 @@ async def run(exchange: Exchange, client: Client, cooldowns: Cooldowns, transpor
     for position, target in enumerate(targets):
         retries = route.retries
         while True:
-            record = Attempt(target.name)
+            record = Attempt(target)
             exchange.attempts.append(record)
             failure = await relay.attempt(target, exchange, client, transport)
             record.ended = now = clock.monotonic()
@@ -108,7 +108,7 @@ def _is_error(body: bytes) -> bool:
     """Whether a client's SDK will find the message where it looks for it."""
     try:
         msgspec.json.decode(body, type=_Error)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
 

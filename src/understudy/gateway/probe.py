@@ -12,7 +12,7 @@ from understudy.canon import Fault
 from understudy.gateway import relay
 from understudy.gateway.app import Gateway
 from understudy.gateway.call import Call
-from understudy.gateway.client import Client
+from understudy.gateway.client import AsgiClient
 from understudy.gateway.record import Attempt, Exchange
 from understudy.gateway.routing import Route, Target
 
@@ -31,14 +31,16 @@ async def probe(gateway: Gateway, route: Route, target: Target) -> Probed:
     """Ask `target` for a short answer by the way every call takes, and hang up at its first content."""
     call = Call(msgspec.json.encode({"model": target.model, **_BODY}), {})
     exchange = Exchange(call, route)
-    record = Attempt(target.name)
+    record = Attempt(target)
     exchange.attempts.append(record)
     answered = asyncio.Event()
 
     async def send(_message: dict[str, Any]) -> None:
         answered.set()
 
-    work = relay.attempt(target, exchange, Client(send, exchange), gateway.transport)
+    client = AsgiClient(send)
+    client.exchange = exchange
+    work = relay.attempt(target, exchange, client, gateway.transport)
     attempt, first = asyncio.ensure_future(work), asyncio.ensure_future(answered.wait())
     await asyncio.wait((attempt, first), return_when=asyncio.FIRST_COMPLETED)
     seconds = clock.monotonic() - record.started

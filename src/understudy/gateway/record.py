@@ -10,7 +10,7 @@ import msgspec
 from understudy import clock
 from understudy.canon import Fault
 from understudy.gateway.call import Call
-from understudy.gateway.routing import Route
+from understudy.gateway.routing import Route, Target
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -26,10 +26,11 @@ _COUNT = itertools.count(1)
 class Attempt:
     """One try of an exchange at one target. Times are `clock.monotonic` seconds, None for what did not happen."""
 
-    __slots__ = ("action", "connected", "ended", "fault", "first_content", "head", "started", "target")
+    __slots__ = ("action", "connected", "ended", "fault", "first_content", "head", "label", "started", "target")
 
-    def __init__(self, target: str) -> None:
-        self.target = target
+    def __init__(self, target: Target) -> None:
+        self.target = target.name
+        self.label = target.label
         self.started = clock.monotonic()
         self.connected: float | None = None
         self.head: float | None = None

@@ -6,6 +6,9 @@ the number of events in it; nothing is decoded whole, nothing is logged, no task
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from understudy import clock
 from understudy.canon import Fault
 from understudy.dialects import openai_chat
@@ -13,7 +16,7 @@ from understudy.dialects.openai_chat.watch import Watch, answer_fault
 from understudy.gateway.client import Client
 from understudy.gateway.record import Attempt, Exchange, Failure, Headers
 from understudy.gateway.routing import Target, link
-from understudy.local.embedded import EngineFailed, QueueFull
+from understudy.local.embedded import Embedded, EngineFailed, QueueFull
 from understudy.providers import auth
 from understudy.resilience import classify
 from understudy.upstream import Client as Transport
@@ -34,6 +37,7 @@ NOT_PASSED_ON = frozenset(
         b"transfer-encoding", b"upgrade",
         # ours to say
         b"content-length", b"content-encoding", b"date", b"server", b"vary", b"via",
+        b"x-understudy-attempts", b"x-understudy-exchange", b"x-understudy-losses", b"x-understudy-target",
         # speak of the provider's site to a browser, not of the answer
         b"alt-svc", b"nel", b"report-to", b"set-cookie", b"set-cookie2", b"strict-transport-security",
         b"access-control-allow-credentials", b"access-control-allow-headers", b"access-control-allow-methods",
@@ -50,13 +54,21 @@ _KINDS = {
 """The transport's words for a fault, where the table has another."""
 
 
-async def attempt(target: Target, exchange: Exchange, client: Client, transport: Transport) -> Failure | None:
+def attempt(
+    target: Target, exchange: Exchange, client: Client, transport: Transport
+) -> Coroutine[Any, Any, Failure | None]:
     """Try `target` once. None: the client has its whole answer. A Failure after `client.committed` cannot be moved."""
     if target.engine is None:
-        return await _send(target, exchange, client)
+        return _send(target, exchange, client)
+    return _embedded(target, target.engine, exchange, client, transport)
+
+
+async def _embedded(
+    target: Target, engine: Embedded, exchange: Exchange, client: Client, transport: Transport
+) -> Failure | None:
     try:
-        async with target.engine.slot():
-            address = await target.engine.start()
+        async with engine.slot():
+            address = await engine.start()
             if target.link is None or target.link.base_url != address.base_url:
                 headers = auth.headers("bearer", address.key)
                 target.link = link(address.base_url, target.provider.dialect, transport, headers)
@@ -78,7 +90,7 @@ async def _send(target: Target, exchange: Exchange, client: Client) -> Failure |
         return Failure(_transport_fault(error, "send" if error.sent else "connect"))
     record.connected, record.head = response.connected, response.head_at
     try:
-        headers = [pair for pair in response.headers if pair[0] not in NOT_PASSED_ON]
+        headers = _passed_on(response.headers)
         if response.status == 200 and call.stream and _is_stream(headers):
             return await _stream(response, headers, client, record)
         return await _whole(response, headers, exchange, client)
@@ -86,6 +98,15 @@ async def _send(target: Target, exchange: Exchange, client: Client) -> Failure |
         return Failure(_transport_fault(error, "stream" if call.stream else "body"))
     finally:
         response.cancel()
+
+
+def _passed_on(headers: Headers) -> Headers:
+    """A provider's headers without those that are not for the client."""
+    listed = dict(headers).get(b"connection", b"")
+    if listed and listed not in (b"keep-alive", b"close"):
+        also = {name.strip() for name in listed.lower().split(b",")}
+        headers = [pair for pair in headers if pair[0] not in also]
+    return [pair for pair in headers if pair[0] not in NOT_PASSED_ON]
 
 
 def _is_stream(headers: Headers) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -80,10 +81,12 @@ class Provider:
 class Target:
     """One provider's model. An embedded one has an `engine`, and a `link` only once that has started."""
 
-    __slots__ = ("cooldown", "engine", "link", "model", "name", "place", "provider")
+    __slots__ = ("cooldown", "engine", "label", "link", "model", "name", "place", "provider")
 
     def __init__(self, provider: Provider, model: str) -> None:
         self.name = f"{provider.name}/{model}"
+        # Clients name models: what a header cannot hold must not get into one.
+        self.label = re.sub(rb"[^ -~]", b"?", self.name.encode("ascii", "replace"))
         self.provider = provider
         self.model = model
         self.cooldown = provider.cooldown

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from understudy import clock
 from understudy.gateway.app import CLIENT_LEFT, DEPARTED, Gateway
+from understudy.gateway.turn import Turn
 
 _BAD_REQUEST = (
     b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
@@ -74,10 +75,15 @@ class Protocol(HttpToolsProtocol):
     """Uvicorn's protocol, with heads bounded to `max_headers` bytes."""
 
     max_headers = 32 * 1024
+    gateway: Gateway | None = None
+    """Set where chat completions go to it straight, without ASGI."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.under_way: list[asyncio.Task[None]] = []
+        self.turn: Turn | None = None  # the call that is being received, if it takes the straight way
+        self.answering: Turn | None = None  # and the one that is being answered: another may be on its way already
+        self.dates: tuple[object, bytes] = (None, b"")  # uvicorn's headers of this second, and as bytes
         self.piece = 0  # bytes in the latest piece that came
         self.arrived = 0  # of the head that is coming, as far as it is known to be head
         self.stray = 0  # bytes in a row that were neither head nor body: chunk framing and trailers
@@ -105,11 +111,49 @@ class Protocol(HttpToolsProtocol):
             if size > self.max_headers:
                 self.too_large = True
                 raise ValueError("head too large")
-        super().on_headers_complete()
+        if self.gateway is not None and self.url == b"/v1/chat/completions" and self._ordinary():
+            keep_alive = self.parser.should_keep_alive()
+            self.turn = turn = Turn(self, self.gateway, dict(self.headers), keep_alive=keep_alive)
+            self.cycle = turn  # type: ignore[assignment]  # it has all of a cycle that uvicorn uses
+            turn.begin()
+        else:
+            self.turn = None
+            super().on_headers_complete()
+
+    def _ordinary(self) -> bool:
+        """Whether this request is a plain call, with no other before it on the connection."""
+        return (
+            self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and not self.expect_100_continue
+            and not self.parser.should_upgrade()
+            and (self.cycle is None or self.cycle.response_complete)
+        )
 
     def on_body(self, body: bytes) -> None:
         self.moved = True
-        super().on_body(body)
+        if self.turn is None:
+            super().on_body(body)
+        elif not self.turn.response_complete:
+            self.turn.receive(body)
+
+    def on_message_complete(self) -> None:
+        turn = self.turn
+        if turn is None:
+            super().on_message_complete()
+        elif not turn.response_complete:
+            turn.more_body = False
+            turn.task = task = self.loop.create_task(turn.run())
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+            self.answering = turn
+
+    def date_line(self) -> bytes:
+        """The headers that every response has, as uvicorn renews them each second."""
+        headers = self.server_state.default_headers
+        if self.dates[0] is not headers:
+            self.dates = (headers, b"".join([b"%b: %b\r\n" % pair for pair in headers]))
+        return self.dates[1]
 
     def data_received(self, data: bytes) -> None:
         if self.refused:
@@ -141,6 +185,12 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
         for task in self.under_way:
             task.cancel(CLIENT_LEFT)
+        if self.turn is not None:
+            self.turn.leave()
+        answering = self.answering
+        if answering is not None and answering.task is not None and not answering.response_complete:
+            answering.disconnected = True
+            answering.task.cancel(CLIENT_LEFT)
 
 
 class Server(uvicorn.Server):
@@ -149,7 +199,9 @@ class Server(uvicorn.Server):
     def __init__(self, gateway: Gateway, *, host: str, port: int) -> None:
         limits = gateway.routing.config.server
         app: Any = gateway
+        straight: Gateway | None = gateway
         if limits.cors_origins:
+            straight = None  # every answer has to pass through the middleware
             from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415  # rarely on, and not free to import
 
             app = CORSMiddleware(
@@ -160,7 +212,7 @@ class Server(uvicorn.Server):
             app,
             host=host,
             port=port,
-            http=type("Protocol", (Protocol,), {"max_headers": limits.max_headers}),
+            http=type("Protocol", (Protocol,), {"max_headers": limits.max_headers, "gateway": straight}),
             ws="none",
             loop="none",
             lifespan="on",

@@ -17,6 +17,9 @@ import msgspec
 from understudy.canon import Fault
 from understudy.dialects.openai_chat.fault import decode_fault
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that are not the JSON it was told to expect, however deep."""
+
 LARGEST_EVENT = 16 * 1024 * 1024
 """Bytes of an unfinished event that are kept before the stream counts as unreadable."""
 
@@ -100,7 +103,7 @@ class Watch:
         if ready.startswith(b"data: {") and events:
             try:
                 chunks = _CHUNKS.decode(b"[%b]" % events.replace(b"\n\ndata: ", b","))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except _UNREADABLE:
                 return self._each(ready)
             for chunk in chunks:
                 if chunk.error or (not chunk.choices and chunk.object == "error"):
@@ -171,7 +174,7 @@ class Watch:
             return self.fault is None
         try:
             chunk = _CHUNK.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             if name == b"error":
                 self.fault = _in_band(data)
                 return False
@@ -199,7 +202,7 @@ def answer_fault(body: bytes, *, streamed: bool) -> Fault | None:
     """
     try:
         answer = _CHUNK.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return Fault("bad_answer", status=200, message="The answer is not a JSON object with choices.", phase="body")
     if answer.error or answer.object == "error":
         return msgspec.structs.replace(decode_fault(200, {}, body), phase="body")
