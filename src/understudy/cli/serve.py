@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from understudy.gateway.routing import Routing
 
 
+OPEN_FILES = 65_536
+
+
 def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on, instead of server.host.")] = None,
@@ -35,13 +38,27 @@ def serve(
         loaded = listening(loaded, host, port)
     except ConfigError as error:
         fail(str(error))
-    if not uvloop.run(_serve(loaded)):
+    _open_files()
+    try:
+        uvloop.run(_serve(loaded))
+    except OSError as error:
         server = loaded.config.server
-        fail(f"Cannot listen on {server.host}:{server.port}; the line above says why. Choose another --port.", 1)
+        why = (error.strerror or str(error)).lower()
+        fail(f"Cannot listen on {server.host}:{server.port}: {why}. Choose another --port or --host.", 1)
 
 
-async def _serve(loaded: Loaded) -> bool:
-    """Serve until told to stop; False if it cannot listen."""
+def _open_files() -> None:
+    """Every open call takes two files. The soft limit is often 1,024, for the sake of programs that use select()."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _serve(loaded: Loaded) -> None:
+    """Serve until told to stop. Raises OSError if it cannot listen."""
     import logging
     import os
 
@@ -61,9 +78,8 @@ async def _serve(loaded: Loaded) -> bool:
     server.on_ready = ready
     try:
         await server.serve()
-    except SystemExit:  # uvicorn's way to say that the address is taken; it has logged why, and closed the gateway
-        return False
-    return True
+    finally:
+        await gateway.close()
 
 
 def found(routing: Routing) -> list[str]:

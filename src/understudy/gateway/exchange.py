@@ -81,11 +81,11 @@ async def _give_up(
         await client.write(_broken(_told(failures[-1:])))
         await client.end()
         return "broken"
+    if first.fault.kind == "empty_answer" and first.status == 200:
+        await client.whole(200, list(first.headers), first.body)  # nobody had more to say
+        return "answered"
     alone = all(failure.fault.kind == first.fault.kind for _, failure in failures) and len(route.targets) == 1
-    if first.status and first.fault.kind not in _PRIVATE and (alone or row(first.fault.kind).surface):
-        if first.status == 200:
-            await client.whole(200, list(first.headers), first.body)
-            return "answered"
+    if first.status >= 400 and first.fault.kind not in _PRIVATE and (alone or row(first.fault.kind).surface):
         if _is_error(first.body):
             await client.whole(first.status, list(first.headers), first.body)
             return "failed"

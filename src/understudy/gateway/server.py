@@ -31,6 +31,11 @@ _TOO_LARGE = _BAD_REQUEST % (
 _NOT_HTTP = _BAD_REQUEST % (b"400 Bad Request", b"This is not a valid HTTP/1.1 request.", b"invalid_http")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+BACKLOG = 4096
+"""Connections that may wait to be accepted."""
+
+LISTENERS = 16
+
 LINGER = 2.0
 """Seconds in which what a refused client still sends is thrown away. Closing at once would reset the connection, and
 with it the answer that says why (RFC 9112, 9.6)."""
@@ -193,6 +198,17 @@ class Protocol(HttpToolsProtocol):
             answering.task.cancel(CLIENT_LEFT)
 
 
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """The listening socket, several times over.
+
+    libuv takes one connection from each listener in a turn of its loop. When a thousand streams are running and turns
+    are long, newcomers would wait for seconds; with more listeners on the same socket, more of them come in per turn.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    first = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    return [first, *(first.dup() for _ in range(LISTENERS - 1))]
+
+
 class Server(uvicorn.Server):
     """uvicorn's server over a gateway: told to stop, it refuses new calls at once and lets running ones finish."""
 
@@ -220,13 +236,17 @@ class Server(uvicorn.Server):
             log_config=None,
             server_header=False,
             proxy_headers=False,
-            backlog=4096,
+            backlog=BACKLOG,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=limits.drain,  # type: ignore[arg-type]  # asyncio's timeout: parts of seconds count
         )
         super().__init__(config)
         self.gateway = gateway
         self.on_ready: Callable[[str], None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop. Raises OSError when the address cannot be listened on."""
+        await super().serve(sockets or _listen(self.config.host, self.config.port))
 
     @property
     def url(self) -> str:
