@@ -83,7 +83,6 @@ WRONG = {
     "an unknown dialect": ('[providers.box]\n<<dialect = "openai"\nbase_url = "http://x"', "'openai' is not a dialect",
                            "`openai-chat`"),
     "an unknown auth": (BOX + '<<auth = "basic"', "'basic' is not a way to send keys", "bearer"),
-    "an unknown continuation": (BOX + '<<continues = "prefil"', "'prefil' is not a way", "`prefill`"),
     "not a URL": ('[providers.box]\ndialect = "openai-chat"\n<<base_url = "127.0.0.1:8000"', "is not http(s)", "https://"),
     "a URL with a password": ('[providers.box]\ndialect = "openai-chat"\n<<base_url = "http://a:hidden@x/v1"',
                               "credentials", "https://"),
@@ -143,7 +142,7 @@ FINE = {
     "a whole number of seconds": "[defaults]\ndeadline = 10",
     "any port": "[server]\nport = 0",
     "the world, with keys": '[server]\nhost = "0.0.0.0"\nkeys = ["k"]',
-    "every word there is": '[providers.openai]\nauth = "bearer"\ncontinues = "prefill"\nforward = ["x-a"]\n'
+    "every word there is": '[providers.openai]\nauth = "bearer"\nforward = ["x-a"]\n'
     'headers = { x-b = "env:OPENAI_API_KEY", x-c = "plain" }',
     "one's own server by the engine's name": '[providers.local]\nbase_url = "http://127.0.0.1:1/v1"\n'
     '[routes.a]\ntargets = ["local/any"]',

@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -66,9 +66,6 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: Annotated[
         list[str], Meta(description="Models it serves, so that a client can ask for them by bare name.")
     ] = []
-    continues: Annotated[
-        str | None, Meta(description="How its models continue a partial answer, if known. Default: its row's.")
-    ] = None
     cooldown: Annotated[bool, Meta(description="false: never skipped, whatever it answered (for test benches).")] = True
 
 
@@ -387,7 +384,6 @@ class _Check:
         words = {
             "dialect": ("a dialect", catalogue.DIALECTS),
             "auth": ("a way to send keys", tuple(auth.SCHEMES)),
-            "continues": ("a way to continue an answer", get_args(catalogue.Continuation)),
         }
         for field, (kind, allowed) in words.items():
             value = getattr(provider, field)

@@ -106,11 +106,11 @@ class Watch:
             except _UNREADABLE:
                 return self._each(ready)
             for chunk in chunks:
-                if chunk.error or (not chunk.choices and chunk.object == "error"):
+                choices = chunk.choices
+                if chunk.error or (not choices and chunk.object == "error"):
                     return self._each(ready)
-            for chunk in chunks:
-                if chunk.choices:
-                    self._note(chunk.choices)
+                if choices:
+                    self._note(choices)
             if finished:
                 self._end()
             return ready
