@@ -11,6 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.dialects.recorded_anthropic_messages import anthropic_messages_whole
+from tests.dialects.recorded_gemini import gemini_whole
+from tests.dialects.recorded_openai_responses import openai_responses_whole
 from understudy import dialects
 from understudy.canon import (
     Delta,
@@ -51,7 +54,12 @@ def openai_chat_whole(prefix: bytes) -> bool:
     return bool(reasons) and all(reasons.values())
 
 
-WHOLE: dict[str, Callable[[bytes], bool]] = {"openai-chat": openai_chat_whole}
+WHOLE: dict[str, Callable[[bytes], bool]] = {
+    "openai-chat": openai_chat_whole,
+    "openai-responses": openai_responses_whole,
+    "anthropic-messages": anthropic_messages_whole,
+    "gemini": gemini_whole,
+}
 
 
 def read(path: Path) -> tuple[bytes, list[Event]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from understudy.canon import Answer, Event, Fault, Loss, Request
-from understudy.dialects import openai_chat
+from understudy.dialects import anthropic_messages, gemini, openai_chat, openai_responses
 from understudy.dialects.wire import Malformed
 
 
@@ -54,7 +54,12 @@ class Dialect(Protocol):
     def encode_fault(self, fault: Fault) -> tuple[int, dict[str, str], bytes]: ...
 
 
-DIALECTS: Mapping[str, Dialect] = {openai_chat.NAME: openai_chat}
+DIALECTS: Mapping[str, Dialect] = {
+    anthropic_messages.NAME: anthropic_messages,
+    gemini.NAME: gemini,
+    openai_chat.NAME: openai_chat,
+    openai_responses.NAME: openai_responses,
+}
 
 
 def get(name: str) -> Dialect:
