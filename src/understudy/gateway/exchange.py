@@ -33,7 +33,7 @@ async def run(exchange: Exchange, client: Client, cooldowns: Cooldowns, transpor
     route = exchange.route
     targets = choose(route.targets, cooldowns, exchange.started)
     for position, target in enumerate(targets):
-        retries = route.retries
+        retries, free = route.retries, 1
         while True:
             record = Attempt(target)
             exchange.attempts.append(record)
@@ -47,6 +47,7 @@ async def run(exchange: Exchange, client: Client, cooldowns: Cooldowns, transpor
             state = State(
                 retries=retries,
                 others=len(targets) - position - 1,
+                free=free,
                 committed=client.committed,
                 moved=failures[0][0] is not target,
                 remaining=exchange.deadline - now,
@@ -57,6 +58,7 @@ async def run(exchange: Exchange, client: Client, cooldowns: Cooldowns, transpor
             _cool(target, failure.fault, reaction, cooldowns, now)
             if reaction.action == "retry":
                 retries -= not reaction.free
+                free -= reaction.free
                 await clock.sleep(reaction.delay)
                 continue
             break
@@ -131,11 +133,14 @@ def _told(failures: Sequence[tuple[Target, Failure]]) -> Fault:
 
 
 def _reason(fault: Fault) -> str:
+    """A fault in words for clients: the provider's, if it spoke; no addresses of ours, nothing of the account."""
     what = row(fault.kind).what
+    if fault.status is None:
+        return what
     if fault.kind in _PRIVATE or not fault.message:
-        return what if fault.status is None else f"{what} (HTTP {fault.status})"
+        return f"{what} (HTTP {fault.status})"
     said = fault.message[:300].rstrip(". ")
-    return f"{what} ({said})" if fault.status is None else f"{what} (HTTP {fault.status}: {said})"
+    return f"{what} (HTTP {fault.status}: {said})"
 
 
 def _soonest(route: Route, cooldowns: Cooldowns) -> float | None:

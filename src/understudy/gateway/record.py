@@ -24,9 +24,23 @@ _COUNT = itertools.count(1)
 
 
 class Attempt:
-    """One try of an exchange at one target. Times are `clock.monotonic` seconds, None for what did not happen."""
+    """One try of an exchange at one target. Times are `clock.monotonic` seconds, None for what did not happen.
 
-    __slots__ = ("action", "connected", "ended", "fault", "first_content", "head", "label", "started", "target")
+    `skipped` counts events of a stream that could not be read and were left out.
+    """
+
+    __slots__ = (
+        "action",
+        "connected",
+        "ended",
+        "fault",
+        "first_content",
+        "head",
+        "label",
+        "skipped",
+        "started",
+        "target",
+    )
 
     def __init__(self, target: Target) -> None:
         self.target = target.name
@@ -36,6 +50,7 @@ class Attempt:
         self.head: float | None = None
         self.first_content: float | None = None
         self.ended: float | None = None
+        self.skipped = 0
         self.fault: Fault | None = None
         self.action: str | None = None
 

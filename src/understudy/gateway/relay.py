@@ -6,6 +6,8 @@ the number of events in it; nothing is decoded whole, nothing is logged, no task
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
@@ -26,6 +28,9 @@ LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that is not streamed. It is held until it is whole, so that a broken one can still be moved."""
 
 LARGEST_ERROR = 1024 * 1024
+
+LARGEST_PREAMBLE = 1024 * 1024
+"""Bytes of a stream that are held while there is no content in it: comments, the role, what a filter found."""
 
 AFTER_FINISH = 5.0
 """Seconds for what may follow the last finish reason: usage, `[DONE]`. Some servers send neither and keep silent."""
@@ -66,13 +71,18 @@ def attempt(
 async def _embedded(
     target: Target, engine: Embedded, exchange: Exchange, client: Client, transport: Transport
 ) -> Failure | None:
+    wait = min(exchange.route.clocks.first_token, exchange.deadline - clock.monotonic())
     try:
-        async with engine.slot():
-            address = await engine.start()
+        async with contextlib.AsyncExitStack() as held:
+            async with asyncio.timeout(wait):
+                await held.enter_async_context(engine.slot())
+                address = await engine.start()
             if target.link is None or target.link.base_url != address.base_url:
                 headers = auth.headers("bearer", address.key)
                 target.link = link(address.base_url, target.provider.dialect, transport, headers)
             return await _send(target, exchange, client)
+    except TimeoutError:
+        return Failure(Fault("first_token_timeout", message=f"{target.name} was not free within {wait:.1f} s"))
     except QueueFull as error:
         return Failure(Fault("queue_full", message=str(error)))
     except EngineFailed as error:
@@ -116,6 +126,7 @@ def _is_stream(headers: Headers) -> bool:
 async def _stream(response: Response, headers: Headers, client: Client, record: Attempt) -> Failure | None:
     watch = Watch()
     held: list[bytes] = []
+    size = 0
     while True:
         data = await (_last(response) if watch.whole else response.read())
         ready = watch.feed(data) if data else watch.close()
@@ -134,6 +145,10 @@ async def _stream(response: Response, headers: Headers, client: Client, record: 
             held.clear()
         else:
             held.append(ready)
+            size += len(ready)
+            if size > LARGEST_PREAMBLE:
+                return Failure(Fault("malformed_events", message="1 MiB without any content", phase="stream"))
+    record.skipped = watch.skipped
     rest = b"".join((*held, ready))
     if watch.fault is not None:
         if client.committed and rest:

@@ -26,13 +26,14 @@ BACKOFF = 0.05
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is left. `retries` counts those on this target; `others` is how many targets have not been tried.
+    """What is left: `retries` on this target, `free` ones for calls that never reached it, `others` not tried yet.
 
     `moved` says that another target failed before this one. `remaining` is in seconds, until the route's deadline.
     """
 
     retries: int
     others: int
+    free: int = 1
     committed: bool = False
     moved: bool = False
     remaining: float = math.inf
@@ -75,7 +76,8 @@ def react(fault: Fault, state: State) -> Reaction:
 
 
 def _may_retry(entry: Row, state: State, fault: Fault) -> bool:
-    if entry.retry == "no" or (state.retries <= 0 and entry.retry != "free"):
+    left = {"no": 0, "free": state.free}.get(entry.retry, state.retries)
+    if left <= 0:
         return False
     if fault.retry_after is None:
         # A limit without a time is not known to end soon: asking again only uses it up.
