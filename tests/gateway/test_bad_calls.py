@@ -67,7 +67,7 @@ def test_a_body_that_is_no_call_is_refused_with_the_field(gateway, name):
 
 
 def test_a_body_nested_without_end_is_refused(gateway):
-    body = b'{"model":"r","messages":[1],"x":' + b"[" * 1500 + b"]" * 1500 + b"}"
+    body = b'{"model":"r","messages":[1],"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     refused(gateway.http.post(CHAT, content=body), 400, "invalid_body")
 
 
