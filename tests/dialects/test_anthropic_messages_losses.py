@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.dialects.recorded_anthropic_messages import turn_rejections
+from tests.dialects.say import assistant
 from understudy.canon import (
     Answer,
     Audio,
@@ -59,10 +60,6 @@ def lost(*messages: Message, **fields: Any) -> set[str]:
 
 def user(*parts: Part) -> Message:
     return Message("user", parts or (Text("a"),))
-
-
-def assistant(*parts: Part) -> Message:
-    return Message("assistant", parts)
 
 
 def results(*parts: Part) -> Message:

@@ -5,11 +5,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.dialects import strategies
 from tests.dialects.join import join, unjoin
 from tests.dialects.recorded_anthropic_messages import turn_rejections
+from tests.dialects.strategies import maybe, mutations, names, quick, small, urls, words, wrong_types
 from understudy.canon import (
     Answer,
     CacheHint,
@@ -47,17 +49,8 @@ from understudy.dialects import Malformed, openai_chat
 from understudy.dialects import anthropic_messages as dialect
 
 NAME = "anthropic-messages"
-quick = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
-words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-names = st.text("abcdefgh_", min_size=1, max_size=8)
-small = st.integers(0, 10**6)
 own = st.sampled_from([NAME, "another"])
-
-
-def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | strategy
-
 
 objects = st.fixed_dictionaries(
     {"type": st.just("object"), "properties": st.just({}), "additionalProperties": st.just(False)},
@@ -69,7 +62,6 @@ arguments = st.dictionaries(words, words | small | st.booleans(), max_size=2).ma
 hints = maybe(st.builds(CacheHint, maybe(st.sampled_from([300, 3600]))))
 pictures = st.builds(Inline, st.sampled_from(["aGk=", "AAAA"]), st.sampled_from(["image/png", "image/webp"]))
 documents = st.builds(Inline, st.sampled_from(["aGk=", "AAAA"]), st.sampled_from(["application/pdf", "text/plain"]))
-urls = st.builds(Url, st.just("https://pictures.example/1.png"))
 held = st.builds(Stored, names)
 
 texts = st.builds(Text, words, cache=hints)
@@ -164,14 +156,8 @@ def answers(draw: st.DrawFn, streamed: bool = False) -> Answer:
 
 
 def plain(value: Any) -> Any:
-    """Builtins without notes of spelling, without the dialect's name, and without what decoding knows besides."""
-    if isinstance(value, msgspec.Struct):
-        return plain(msgspec.to_builtins(value))
-    if isinstance(value, dict):
-        kept = {key: plain(item) for key, item in value.items() if not key.startswith("~")}
-        kept = {key: item for key, item in kept.items() if key not in ("dialect", "origin")}
-        return {key: item for key, item in kept.items() if item != {} or not key.endswith("extra")}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+    """A value without what decoding knows besides."""
+    return strategies.plain(value, "origin")
 
 
 def told(request: Request) -> Any:
@@ -348,7 +334,6 @@ EVENTS: list[dict[str, Any]] = [
 ]
 BODIES = [json.dumps(body).encode() for body in (REQUEST, ANSWER, *EVENTS)]
 STREAM = b"".join(b"event: x\ndata: %b\n\n" % body for body in BODIES[2:])
-VALUES = ["null", "true", "1", "-1e3", '""', '"x"', "[]", "{}", "[null]", '[{"type":1}]', '{"type":"text"}', "[[1]]"]
 HEADERS = {"date": "Sun, 22 Nov 2026 06:00:00 GMT"}
 
 
@@ -389,26 +374,12 @@ def test_random_bytes_raise_nothing_but_malformed(data: bytes) -> None:
 
 
 @settings(quick, max_examples=300)
-@given(st.sampled_from([*BODIES, STREAM]), st.data())
-def test_mutated_bytes_raise_nothing_but_malformed(seed: bytes, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(seed)))
-    end = data.draw(st.integers(start, min(len(seed), start + 20)))
-    all_decoders(seed[:start] + data.draw(st.binary(max_size=4)) + seed[end:])
-
-
-def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(deeper for key, item in items for deeper in paths(item, (*path, key)))]
+@given(mutations([*BODIES, STREAM]))
+def test_mutated_bytes_raise_nothing_but_malformed(data: bytes) -> None:
+    all_decoders(data)
 
 
 @pytest.mark.parametrize("body", BODIES, ids=["request", "answer", *(event["type"] for event in EVENTS)])
 def test_any_field_of_any_wrong_type_raises_nothing_but_malformed(body: bytes) -> None:
-    for path in paths(json.loads(body)):
-        for value in VALUES:
-            changed = json.loads(body)
-            place = changed
-            for key in path[:-1]:
-                place = place[key]
-            if path:
-                place[path[-1]] = json.loads(value)
-            all_decoders(json.dumps(changed if path else json.loads(value)).encode())
+    for data in wrong_types(json.loads(body)):
+        all_decoders(data)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.dialects.say import user
 from understudy.canon import (
     Answer,
     Audio,
@@ -45,10 +46,6 @@ def sent(*messages: Message, model: str = "gemini-2.5-flash", **fields: Any) -> 
     body, losses = gemini.encode_request(Request("anthropic-messages", model, messages or (HI,), **fields))
     assert all(loss.why for loss in losses)
     return json.loads(body), sorted({loss.field for loss in losses})
-
-
-def user(*parts: Part) -> Message:
-    return Message("user", parts)
 
 
 def answered(*parts: Part) -> list[Message]:

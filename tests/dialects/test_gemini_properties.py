@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.dialects.join import join, unjoin
 from tests.dialects.recorded_gemini import turns
+from tests.dialects.strategies import maybe, mutations, names, objects, plain, quick, words, wrong_types
 from understudy.canon import (
     Answer,
     Audio,
@@ -35,10 +36,6 @@ from understudy.canon import (
 )
 from understudy.dialects import Malformed, gemini
 
-quick = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
-
-words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-names = st.text("abcdefgh_", min_size=1, max_size=8)
 small = st.integers(1, 10**6)
 own = st.sampled_from(["gemini", "another"])
 signatures = st.none() | st.sampled_from(["c2lnbmVk", "AA=="])
@@ -46,12 +43,6 @@ values = st.recursive(
     st.none() | st.booleans() | small | words, lambda inner: st.lists(inner, max_size=2), max_leaves=4
 )
 arguments = st.dictionaries(names, values, max_size=2).map(lambda value: msgspec.json.encode(value).decode())
-objects = st.fixed_dictionaries({"type": st.just("object")}, optional={"title": words})
-
-
-def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | strategy
-
 
 texts = st.builds(lambda text, mark: Text(text, signature=mark), words, signatures)
 images = st.builds(Image, st.builds(Inline, st.just("iVBO"), st.just("image/png")))
@@ -137,16 +128,6 @@ def answers(draw: st.DrawFn) -> Answer:
             said = [msgspec.structs.replace(said[0], logprobs=tuple(draw(st.lists(tokens, max_size=2))))]
         choices.append(Choice(index, (*said, *asked), finish, native))
     return Answer(draw(own), draw(words), draw(words), tuple(choices), draw(maybe(usages)), draw(maybe(small)))
-
-
-def plain(value: Any) -> Any:
-    """Builtins without notes of spelling and without the dialect's name; arguments as the values that they are."""
-    if isinstance(value, msgspec.Struct):
-        return plain(msgspec.to_builtins(value))
-    if isinstance(value, dict):
-        kept = {key: plain(item) for key, item in value.items() if not key.startswith("~") and key != "dialect"}
-        return {key: item for key, item in kept.items() if item != {} or not key.endswith("extra")}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @quick
@@ -315,26 +296,12 @@ def test_random_bytes_raise_nothing_but_malformed(data: bytes) -> None:
 
 
 @settings(quick, max_examples=400)
-@given(st.sampled_from(SEEDS), st.data())
-def test_mutated_bytes_raise_nothing_but_malformed(seed: bytes, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(seed)))
-    end = data.draw(st.integers(start, min(len(seed), start + 20)))
-    all_decoders(seed[:start] + data.draw(st.binary(max_size=4)) + seed[end:])
-
-
-def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(deeper for key, item in items for deeper in paths(item, (*path, key)))]
+@given(mutations(SEEDS))
+def test_mutated_bytes_raise_nothing_but_malformed(data: bytes) -> None:
+    all_decoders(data)
 
 
 @pytest.mark.parametrize("body", BODIES, ids=["request", "answer", "error"])
 def test_any_field_of_any_wrong_type_raises_nothing_but_malformed(body: bytes) -> None:
-    for path in paths(json.loads(body)):
-        for value in VALUES:
-            changed = json.loads(body)
-            place = changed
-            for key in path[:-1]:
-                place = place[key]
-            if path:
-                place[path[-1]] = json.loads(value)
-            all_decoders(json.dumps(changed if path else json.loads(value)).encode())
+    for data in wrong_types(json.loads(body), VALUES):
+        all_decoders(data)

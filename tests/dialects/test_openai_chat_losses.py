@@ -1,10 +1,13 @@
 """Requests and answers of other dialects: every field that cannot be carried is announced, by its path."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
+from tests.dialects import say
+from tests.dialects.say import assistant, user
 from understudy import dialects
 from understudy.canon import (
     Answer,
@@ -17,11 +20,9 @@ from understudy.canon import (
     Image,
     Inline,
     Message,
-    Part,
     Reasoning,
     ReasoningEffort,
     Refusal,
-    Request,
     ResponseFormat,
     Sampling,
     Stored,
@@ -37,25 +38,8 @@ from understudy.canon import (
 
 DIALECT = dialects.get("openai-chat")
 PICTURE = Image(Inline("iVBO", "image/png"))
+sent, lost = partial(say.sent, DIALECT), partial(say.lost, DIALECT)
 TOOL = Tool("f", parameters={"type": "object"})
-
-
-def sent(*messages: Message, **fields: Any) -> tuple[dict[str, Any], set[tuple[str, str]]]:
-    body, losses = DIALECT.encode_request(Request("anthropic-messages", "m", messages, **fields))
-    assert all(loss.why for loss in losses)
-    return json.loads(body), {(loss.field, loss.kind) for loss in losses}
-
-
-def lost(*messages: Message, **fields: Any) -> set[str]:
-    return {field for field, _ in sent(*messages, **fields)[1]}
-
-
-def user(*parts: Part) -> Message:
-    return Message("user", parts)
-
-
-def assistant(*parts: Part) -> Message:
-    return Message("assistant", parts)
 
 
 PART = "messages[0].parts[0]"

@@ -1,14 +1,13 @@
 """What goes out comes back: canonical values, encoded and decoded, wherever no loss was announced. And fuzz."""
 
 import json
-from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.dialects.join import join, unjoin
+from tests.dialects.strategies import maybe, mutations, names, objects, plain, quick, small, urls, words, wrong_types
 from understudy import dialects
 from understudy.canon import (
     Answer,
@@ -34,26 +33,12 @@ from understudy.canon import (
     ToolCall,
     ToolChoice,
     ToolResult,
-    Url,
     Usage,
 )
 
 DIALECT = dialects.get("openai-chat")
-settings.register_profile("dialects", max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
-quick = settings(settings.get_profile("dialects"))
-
-words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-names = st.text("abcdefgh_", min_size=1, max_size=8)
-small = st.integers(0, 10**6)
 own = st.sampled_from(["openai-chat", "another"])
 inline = st.builds(Inline, st.sampled_from(["aGk=", "AAAA"]), st.sampled_from(["image/png", "application/pdf"]))
-urls = st.builds(Url, st.just("https://pictures.example/1.png"))
-objects = st.fixed_dictionaries({"type": st.just("object")}, optional={"title": words})
-
-
-def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | strategy
-
 
 texts = st.builds(Text, words)
 images = st.builds(Image, inline | urls, maybe(st.sampled_from(["low", "high"])))
@@ -154,16 +139,6 @@ def answers(draw: st.DrawFn, streamed: bool = False) -> Answer:
         choices.append(Choice(index, tuple(part for kind in parts for part in kind), finish, native))
     tier, usage = draw(maybe(st.just("default"))), draw(maybe(usages))
     return Answer(draw(own), draw(words), draw(words), tuple(choices), usage, draw(maybe(small)), tier)
-
-
-def plain(value: Any) -> Any:
-    """Builtins without notes of spelling and without the dialect's name."""
-    if isinstance(value, msgspec.Struct):
-        return plain(msgspec.to_builtins(value))
-    if isinstance(value, dict):
-        kept = {key: plain(item) for key, item in value.items() if not key.startswith("~") and key != "dialect"}
-        return {key: item for key, item in kept.items() if item != {} or not key.endswith("extra")}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @quick
@@ -269,7 +244,6 @@ ERROR = {
 BODIES = [json.dumps(body).encode() for body in (REQUEST, ANSWER, CHUNK, ERROR)]
 STREAM = b"data: " + BODIES[2] + b"\n\nevent: error\ndata: " + BODIES[3] + b"\n\ndata: [DONE]\n\n"
 SEEDS = [*BODIES, STREAM]
-VALUES = ["null", "true", "1", "-1e3", '""', '"x"', "[]", "{}", "[null]", '[{"type":1}]', '{"type":"text"}', "[[1]]"]
 
 
 def all_decoders(data: bytes) -> None:
@@ -293,27 +267,13 @@ def test_random_bytes_raise_nothing_but_malformed(data: bytes) -> None:
     all_decoders(data)
 
 
-@settings(settings.get_profile("dialects"), max_examples=400)
-@given(st.sampled_from(SEEDS), st.data())
-def test_mutated_bytes_raise_nothing_but_malformed(seed: bytes, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(seed)))
-    end = data.draw(st.integers(start, min(len(seed), start + 20)))
-    all_decoders(seed[:start] + data.draw(st.binary(max_size=4)) + seed[end:])
-
-
-def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(deeper for key, item in items for deeper in paths(item, (*path, key)))]
+@settings(quick, max_examples=400)
+@given(mutations(SEEDS))
+def test_mutated_bytes_raise_nothing_but_malformed(data: bytes) -> None:
+    all_decoders(data)
 
 
 @pytest.mark.parametrize("body", BODIES, ids=["request", "answer", "chunk", "error"])
 def test_any_field_of_any_wrong_type_raises_nothing_but_malformed(body: bytes) -> None:
-    for path in paths(json.loads(body)):
-        for value in VALUES:
-            changed = json.loads(body)
-            place = changed
-            for key in path[:-1]:
-                place = place[key]
-            if path:
-                place[path[-1]] = json.loads(value)
-            all_decoders(json.dumps(changed if path else json.loads(value)).encode())
+    for data in wrong_types(json.loads(body)):
+        all_decoders(data)

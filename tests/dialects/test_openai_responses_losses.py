@@ -1,10 +1,13 @@
 """Requests and answers of other dialects: every field that cannot be carried is announced, by its path."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
+from tests.dialects import say
+from tests.dialects.say import assistant, user
 from understudy.canon import (
     Answer,
     Audio,
@@ -47,26 +50,9 @@ from understudy.dialects import openai_responses
 PICTURE = Image(Inline("iVBO", "image/png"))
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 OPEN = {"type": "object", "properties": {"a": {"type": "object"}}}
+sent, lost = partial(say.sent, openai_responses), partial(say.lost, openai_responses)
 TOOL = Tool("f", parameters={"type": "object"})
 PART = "messages[0].parts[0]"
-
-
-def sent(*messages: Message, **fields: Any) -> tuple[dict[str, Any], set[tuple[str, str]]]:
-    body, losses = openai_responses.encode_request(Request("anthropic-messages", "m", messages, **fields))
-    assert all(loss.why for loss in losses)
-    return json.loads(body), {(loss.field, loss.kind) for loss in losses}
-
-
-def lost(*messages: Message, **fields: Any) -> set[str]:
-    return {field for field, _ in sent(*messages, **fields)[1]}
-
-
-def user(*parts: Part) -> Message:
-    return Message("user", parts)
-
-
-def assistant(*parts: Part) -> Message:
-    return Message("assistant", parts)
 
 
 def result(call_id: str, *parts: Part, **fields: Any) -> Message:

@@ -5,10 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.dialects.join import join, unjoin
+from tests.dialects.strategies import maybe, mutations, names, objects, quick, small, urls, words, wrong_types
 from understudy import dialects
 from understudy.canon import (
     Answer,
@@ -32,26 +33,14 @@ from understudy.canon import (
     ToolCall,
     ToolChoice,
     ToolResult,
-    Url,
     Usage,
 )
 from understudy.dialects import openai_responses
 
 NAME = openai_responses.NAME
-quick = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
-words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-names = st.text("abcdefgh_", min_size=1, max_size=8)
-small = st.integers(0, 10**6)
 own = st.sampled_from([NAME, "another"])
 inline = st.builds(Inline, st.sampled_from(["aGk=", "AAAA"]), st.sampled_from(["image/png", "application/pdf"]))
-urls = st.builds(Url, st.just("https://pictures.example/1.png"))
-objects = st.fixed_dictionaries({"type": st.just("object")}, optional={"title": words})
-
-
-def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | strategy
-
 
 texts = st.builds(Text, words)
 images = st.builds(Image, inline | urls, st.sampled_from(["low", "high"]))
@@ -283,41 +272,20 @@ def test_random_bytes_raise_nothing_but_malformed(data: bytes) -> None:
 
 
 @settings(quick, max_examples=300)
-@given(st.sampled_from([*BODIES, WIRE]), st.data())
-def test_mutated_bytes_raise_nothing_but_malformed(seed: bytes, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(seed)))
-    end = data.draw(st.integers(start, min(len(seed), start + 20)))
-    all_decoders(seed[:start] + data.draw(st.binary(max_size=4)) + seed[end:])
-
-
-def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(deeper for key, item in items for deeper in paths(item, (*path, key)))]
-
-
-def changed(body: Any, path: tuple[Any, ...], value: str) -> Any:
-    if not path:
-        return json.loads(value)
-    copy = json.loads(json.dumps(body))
-    place = copy
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = json.loads(value)
-    return copy
+@given(mutations([*BODIES, WIRE]))
+def test_mutated_bytes_raise_nothing_but_malformed(data: bytes) -> None:
+    all_decoders(data)
 
 
 @pytest.mark.parametrize("body", [REQUEST, ANSWER], ids=["request", "answer"])
 def test_any_field_of_any_wrong_type_raises_nothing_but_malformed(body: dict[str, Any]) -> None:
-    for path in paths(body):
-        for value in VALUES:
-            all_decoders(json.dumps(changed(body, path, value)).encode())
+    for data in wrong_types(body, VALUES):
+        all_decoders(data)
 
 
 @pytest.mark.parametrize("place", range(len(STREAM)), ids=[event["type"] for event in STREAM])
 def test_any_field_of_an_event_may_be_of_any_type(place: int) -> None:
     before = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in STREAM[:place])
     after = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in STREAM[place + 1 :])
-    for path in paths(STREAM[place]):
-        for value in VALUES[:8]:
-            event = json.dumps(changed(STREAM[place], path, value)).encode()
-            read_and_write(before + b"data: " + event + b"\n\n" + after)
+    for event in wrong_types(STREAM[place], VALUES[:8]):
+        read_and_write(before + b"data: " + event + b"\n\n" + after)

@@ -66,9 +66,10 @@ def test_a_body_that_is_no_call_is_refused_with_the_field(gateway, name):
     assert len(gateway.a.requests) == asked
 
 
-def test_a_body_nested_without_end_is_refused(gateway):
+def test_a_body_nested_without_end_is_refused():
     body = b'{"model":"r","messages":[1],"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-    refused(gateway.http.post(CHAT, content=body), 400, "invalid_body")
+    with Running(TWO + '[routes.r]\ntargets = ["first/ok"]\n') as running:
+        refused(running.http.post(CHAT, content=body), 400, "invalid_body")
 
 
 def test_what_a_provider_would_object_to_is_the_providers_business(gateway):

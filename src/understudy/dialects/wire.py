@@ -8,13 +8,15 @@ are for their own dialect only. Every other dialect ignores them and reports eac
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from understudy.canon import Extra, Loss
+from understudy.canon import Extra, Inline, Loss, Source
 
 BLANKS = "~"
 FORM = "~as"
@@ -117,3 +119,14 @@ def foreign(extra: Extra, path: str) -> Iterator[Loss]:
     for key in extra:
         if not key.startswith("~"):
             yield Loss(f"{path}{key}", "a field of the client's dialect that this one does not know")
+
+
+def text_in(source: Source) -> str | None:
+    """The words of a file that is a text (`text/…`, JSON, XML) sent along; None for any other."""
+    media = source.media_type or "" if isinstance(source, Inline) else ""
+    if not isinstance(source, Inline) or not media.startswith(("text/", "application/json", "application/xml")):
+        return None
+    try:
+        return base64.b64decode(source.data, validate=True).decode("utf-8", "surrogatepass")
+    except (binascii.Error, ValueError):
+        return None

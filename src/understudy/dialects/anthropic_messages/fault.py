@@ -8,15 +8,23 @@ that Anthropic's SDK raises its typed exceptions for.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from understudy.canon import MESSAGE_LIMIT, Fault, Phase
-from understudy.dialects.wire import Malformed, dump, parse
+from understudy.canon import Fault, Phase
+from understudy.dialects.errors import (
+    first_wait,
+    number,
+    read_fault,
+    status_in,
+    wait_headers,
+    window_wait,
+    word,
+    words,
+)
+from understudy.dialects.wire import dump
 
 TYPES = {
     "invalid_request_error": 400,
@@ -38,7 +46,6 @@ _STATUSES = {408: 504, 422: 400, 498: 401, 499: 500, 502: 500, 503: 529}
 _LATE = ("timeout", "first_token_timeout", "upstream_timeout", "no_progress", "silence", "deadline")
 _WINDOWS = ("requests", "tokens", "input-tokens", "output-tokens")
 _REQUEST_IDS = ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id")
-_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
 
 
 # --- decoding --------------------------------------------------------------------------------------------------------
@@ -49,20 +56,7 @@ def decode_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
 
     `retry_after` is in seconds after the answer came.
     """
-    try:
-        value = parse(body)
-    except Malformed:
-        value = None
-    found = fault_in(value) or Fault()
-    return Fault(
-        status=found.status if status < 400 and found.status is not None else status,
-        code=found.code,
-        type=found.type,
-        param=found.param,
-        message=found.message,
-        retry_after=retry_after(status, headers),
-        request_id=next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None) or found.request_id,
-    )
+    return read_fault(status, headers, body, fault_in=fault_in, retry_after=retry_after, request_ids=_REQUEST_IDS)
 
 
 def fault_in(value: Any, phase: Phase = "head") -> Fault | None:
@@ -85,26 +79,14 @@ def fault_in(value: Any, phase: Phase = "head") -> Fault | None:
     more: dict[str, Any] = details if isinstance(details, dict) else {}
     code, message = error.get("code"), error.get("message")
     return Fault(
-        status=_status(code),
-        code=_word(more.get("error_code")) or _word(code),
-        type=_word(more.get("provider_type")) or _word(error.get("type")) or _word(error.get("status")),
-        param=_word(error.get("param")),
-        message=message[:MESSAGE_LIMIT] if isinstance(message, str) else "",
+        status=status_in(code),
+        code=word(more.get("error_code")) or word(code),
+        type=word(more.get("provider_type")) or word(error.get("type")) or word(error.get("status")),
+        param=word(error.get("param")),
+        message=words(message),
         phase=phase,
-        request_id=_word(value.get("request_id")),
+        request_id=word(value.get("request_id")),
     )
-
-
-def _word(value: Any) -> str | None:
-    if isinstance(value, str) and value:
-        return value[:MESSAGE_LIMIT]
-    return str(value) if type(value) is int and abs(value) < 10**15 else None
-
-
-def _status(value: Any) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
-        value = int(value)
-    return value if type(value) is int and 400 <= value <= 599 else None
 
 
 def retry_after(status: int, headers: Mapping[str, str]) -> float | None:
@@ -114,30 +96,17 @@ def retry_after(status: int, headers: Mapping[str, str]) -> float | None:
     the next. The windows' resets are points in time, on every answer: they count for a 429 alone, relative to `date`,
     and then those of the windows that are used up; if that cannot be told, the nearest one.
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
     sent = _moment(headers.get("date"))
-    plain = _number(headers.get("retry-after"))
+    plain = number(headers.get("retry-after"))
     if plain is None:
         plain = _until(_moment(headers.get("retry-after")), sent)
-    waits = [None if milliseconds is None else milliseconds / 1000, plain]
-    resets = _resets(headers, sent) if status == 429 else []
-    known = [wait for wait in (*waits, *resets[:1]) if wait is not None]
-    return next((wait for wait in known if wait), known[0] if known else None)
+    return first_wait(headers, plain, window_wait(_windows(headers, sent)) if status == 429 else None)
 
 
-def _resets(headers: Mapping[str, str], sent: datetime | None) -> list[float]:
-    spent: list[float] = []
-    others: list[float] = []
-    for window in _WINDOWS:
-        wait = _until(_stamp(headers.get(f"anthropic-ratelimit-{window}-reset")), sent)
-        if wait is not None:
-            left = headers.get(f"anthropic-ratelimit-{window}-remaining", "").strip()
-            (spent if left == "0" else others).append(wait)
-    return [max(spent)] if spent else sorted(others)
-
-
-def _number(text: str | None) -> float | None:
-    return float(text.strip()) if text is not None and _NUMBER.fullmatch(text.strip()) else None
+def _windows(headers: Mapping[str, str], sent: datetime | None) -> Iterator[tuple[float | None, str | None]]:
+    for name in _WINDOWS:
+        start = f"anthropic-ratelimit-{name}-"
+        yield _until(_stamp(headers.get(start + "reset")), sent), headers.get(start + "remaining")
 
 
 def _stamp(text: str | None) -> datetime | None:
@@ -178,10 +147,7 @@ def _until(moment: datetime | None, sent: datetime | None) -> float | None:
 def encode_fault(fault: Fault) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body as Anthropic would send them. A fault that never had a status is a 500, or a 504."""
     status = status_of(fault)
-    headers = {"content-type": "application/json"}
-    if fault.retry_after is not None and math.isfinite(fault.retry_after) and fault.retry_after >= 0:
-        headers["retry-after"] = str(math.ceil(fault.retry_after))
-        headers["retry-after-ms"] = str(math.ceil(fault.retry_after * 1000))
+    headers = {"content-type": "application/json", **wait_headers(fault)}
     if fault.request_id is not None and fault.request_id.isascii() and fault.request_id.isprintable():
         headers["request-id"] = fault.request_id
     return status, headers, dump(error_body(fault))

@@ -15,9 +15,7 @@ from understudy.canon import (
     Citation,
     Delta,
     Ended,
-    Event,
     Extras,
-    Failed,
     Fault,
     Finished,
     Part,
@@ -25,7 +23,6 @@ from understudy.canon import (
     PartStarted,
     Ping,
     Reasoning,
-    Skipped,
     Started,
     Text,
     ToolCall,
@@ -36,11 +33,8 @@ from understudy.dialects.anthropic_messages.event import DELTAS, filled, sound_e
 from understudy.dialects.anthropic_messages.fault import fault_in
 from understudy.dialects.anthropic_messages.parts import NAME, decode_block, decode_citation
 from understudy.dialects.anthropic_messages.usage import decode_usage, tier_in
-from understudy.dialects.sse import COMMENT, STRAY, SseDecoder
+from understudy.dialects.events import EventReader, shown
 from understudy.dialects.wire import Malformed, keep, parse, split
-
-_SHOWN = 200
-"""Bytes of a skipped event that are kept for the record."""
 
 _OF_BLOCKS = ("content_block_delta", "content_block_start", "content_block_stop")
 _READ = frozenset({"id", "model", "usage", "content", "type", "role", "stop_reason"})
@@ -56,12 +50,11 @@ class _Block:
         self.said = False
 
 
-class StreamDecoder:
+class StreamDecoder(EventReader):
     """Bytes to events. Any split of the bytes gives the same events; memory is bounded by one event (16 MiB)."""
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
-        self._out: list[Event] = []
+        super().__init__()
         self._started = False
         self._id: Any = None
         self._origin = ""
@@ -70,54 +63,19 @@ class StreamDecoder:
         self._next = 0
         self._reason: str | None = None
         self._ending: dict[str, Any] = {}
-        self._skipped = False
-        self._over = False
-
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes; nothing after `Ended` or `Failed`."""
-        if self._over:
-            return []
-        for name, body in self._sse.feed(data):
-            self._pair(name, body)
-        if self._sse.overflowed and not self._over:
-            self._fail(Fault(kind="malformed_events", message="An event is larger than 16 MiB.", phase="stream"))
-        out, self._out = self._out, []
-        return out
-
-    def close(self) -> list[Event]:
-        """The connection ended. The last event counts without its blank line, if it is whole."""
-        if self._over:
-            return []
-        for name, body in self._sse.close():
-            if name not in (COMMENT, STRAY):
-                self._pair(name, body, last=True)
-        if not self._over:
-            self._cut("The connection ended before the answer did.")
-        out, self._out = self._out, []
-        return out
 
     # --- events of the wire
 
-    def _pair(self, name: str, body: bytes, *, last: bool = False) -> None:
-        if self._over:
-            return
-        if name == COMMENT:
-            self._out.append(Ping(body.decode("utf-8", "replace")))
-            return
-        if name == STRAY:
-            self._skip(body)
-            return
+    def _read(self, name: str, body: bytes) -> None:
         try:
             event = sound_event(parse(body))
         except Malformed:
-            if name == "error":
-                self._fail(Fault(message=body[:_SHOWN].decode("utf-8", "replace"), phase="stream"))
-            elif not last:  # a torn last event belongs to the cut
-                self._skip(body)
+            if name != "error":
+                raise
+            self._fail(Fault(message=shown(body), phase="stream"))
             return
         if name == "error" or event.get("type") == "error" or "type" not in event:
-            shown = body[:_SHOWN].decode("utf-8", "replace")
-            self._fail(fault_in(event, "stream") or Fault(message=shown, phase="stream"))
+            self._fail(fault_in(event, "stream") or Fault(message=shown(body), phase="stream"))
             return
         self._event(event, body)
 
@@ -154,21 +112,6 @@ class StreamDecoder:
             del self._open[index]
             self._close(block)
         return True
-
-    def _skip(self, body: bytes) -> None:
-        if self._skipped:
-            self._fail(Fault(kind="malformed_events", message="A second event could not be read.", phase="stream"))
-        else:
-            self._skipped = True
-            self._out.append(Skipped(body[:_SHOWN].decode("utf-8", "replace")))
-
-    def _fail(self, fault: Fault) -> None:
-        self._start()
-        self._out.append(Failed(fault))
-        self._over = True
-
-    def _cut(self, message: str) -> None:
-        self._fail(Fault(kind="stream_cut", message=message, phase="stream"))
 
     # --- the message
 

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from understudy.canon import MESSAGE_LIMIT, Fault, Phase
-from understudy.dialects.wire import Malformed, dump, parse
+from understudy.dialects.errors import honest_wait, known_status, read_fault, words
+from understudy.dialects.wire import dump
 
 BLOCKED = "PROMPT_BLOCKED"
 _OURS = "understudy"
@@ -47,20 +48,11 @@ def decode_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
 
     `retry_after` is in seconds after the answer came, by `RetryInfo` or else the header.
     """
-    try:
-        value = parse(body)
-    except Malformed:
-        value = None
-    found = fault_in(value) or Fault()
-    return Fault(
-        status=found.status if status < 400 and found.status is not None else status,
-        code=found.code,
-        type=found.type,
-        param=found.param,
-        message=found.message,
-        retry_after=_seconds(headers.get("retry-after")) if found.retry_after is None else found.retry_after,
-        request_id=found.request_id,
-    )
+    return read_fault(status, headers, body, fault_in=fault_in, retry_after=_retry_after)
+
+
+def _retry_after(_status: int, headers: Mapping[str, str]) -> float | None:
+    return _seconds(headers.get("retry-after"))
 
 
 def fault_in(value: Any, phase: Phase = "head") -> Fault | None:
@@ -73,7 +65,7 @@ def fault_in(value: Any, phase: Phase = "head") -> Fault | None:
     if isinstance(error, dict):
         return _fault(error, phase)
     if isinstance(error, str) and error:
-        return Fault(message=error[:MESSAGE_LIMIT], phase=phase)
+        return Fault(message=words(error), phase=phase)
     feedback = value.get("promptFeedback")
     reason = _word(feedback.get("blockReason")) if isinstance(feedback, dict) else None
     if reason is None or value.get("candidates"):
@@ -111,7 +103,7 @@ def _fault(error: dict[str, Any], phase: Phase) -> Fault:
         code=reason or status,
         type=kind,
         param=param,
-        message=message[:MESSAGE_LIMIT] if isinstance(message, str) else "",
+        message=words(message),
         retry_after=retry_after,
         phase=phase,
         request_id=request_id,
@@ -152,19 +144,14 @@ def encode_fault(fault: Fault) -> tuple[int, dict[str, str], bytes]:
         if fault.message != f"The prompt was blocked: {fault.code}.":
             feedback["blockReasonMessage"] = fault.message
         return 200, headers, dump({"promptFeedback": feedback})
-    status = _STATUSES.get(fault.status or 0, fault.status or 503)
-    if not 400 <= status <= 599:
-        status = 503
-    if _waits(fault):
-        headers["retry-after"] = str(math.ceil(fault.retry_after or 0))
-    return status, headers, dump({"error": _error(fault, status)})
+    status = known_status(fault, _STATUSES)
+    wait = honest_wait(fault)
+    if wait is not None:
+        headers["retry-after"] = str(math.ceil(wait))
+    return status, headers, dump({"error": _error(fault, status, wait)})
 
 
-def _waits(fault: Fault) -> bool:
-    return fault.retry_after is not None and math.isfinite(fault.retry_after) and fault.retry_after >= 0
-
-
-def _error(fault: Fault, status: int) -> dict[str, Any]:
+def _error(fault: Fault, status: int, wait: float | None) -> dict[str, Any]:
     """Our own kind stands in for a reason where the provider gave none, so that a client can tell."""
     word = (
         fault.type if fault.type in _KNOWN else _WORDS.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
@@ -182,8 +169,8 @@ def _error(fault: Fault, status: int) -> dict[str, Any]:
     elif fault.param is not None and status == 400:
         violation = {"field": fault.param, "description": fault.message}
         details.append({"@type": _TYPES + "BadRequest", "fieldViolations": [violation]})
-    if _waits(fault):
-        delay = f"{fault.retry_after or 0:.9f}".rstrip("0").rstrip(".")
+    if wait is not None:
+        delay = f"{wait or 0:.9f}".rstrip("0").rstrip(".")
         details.append({"@type": _TYPES + "RetryInfo", "retryDelay": delay + "s"})
     if fault.request_id is not None:
         details.append({"@type": _TYPES + "RequestInfo", "requestId": fault.request_id})

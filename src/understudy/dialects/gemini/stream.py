@@ -20,22 +20,20 @@ from understudy.canon import (
     Ended,
     Event,
     Extras,
-    Failed,
     Fault,
     Finished,
     Inline,
     Part,
     PartEnded,
     PartStarted,
-    Ping,
     Reasoning,
-    Skipped,
     Started,
     Text,
     TokenLogprob,
     ToolCall,
     Used,
 )
+from understudy.dialects.events import EventReader
 from understudy.dialects.gemini.answer import created_of, finish_of, is_function
 from understudy.dialects.gemini.array import ArrayDecoder
 from understudy.dialects.gemini.contents import Calls, match_results
@@ -44,11 +42,8 @@ from understudy.dialects.gemini.grounding import decode_citations, decode_logpro
 from understudy.dialects.gemini.parts import NAME, decode_part, made_id
 from understudy.dialects.gemini.spelling import camel, form_of, note
 from understudy.dialects.gemini.usage import decode_usage
-from understudy.dialects.sse import COMMENT, STRAY, SseDecoder
+from understudy.dialects.sse import COMMENT, STRAY
 from understudy.dialects.wire import DICT, INT, LIST, STR, Malformed, expect, parse, take
-
-_SHOWN = 200
-"""Bytes of a skipped event that are kept for the record."""
 
 _BLANK: tuple[Any, ...] = (None, "", [], {})
 
@@ -96,53 +91,53 @@ def _sound(raw: Any) -> dict[str, Any]:
     return {**chunk, "candidates": candidates}
 
 
-class StreamDecoder:
+class StreamDecoder(EventReader):
     """Bytes to events. Any split of the bytes gives the same events; memory is bounded by one event (16 MiB)."""
 
     def __init__(self) -> None:
-        self._sse: SseDecoder | None = None
+        super().__init__()
         self._array: ArrayDecoder | None = None
+        self._chosen = False  # between server-sent events and an array
         self._head = b""
-        self._out: list[Event] = []
         self._held: dict[str, Any] = {}  # fields that came before any id or candidate did
         self._started = False
         self._id = ""
         self._seen: dict[str, Any] = {}
         self._choices: dict[int, _Choice] = {}
         self._usage: Any = None
-        self._skipped = False
-        self._over = False
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes; nothing after `Ended` or `Failed`."""
         if self._over:
             return []
-        if self._sse is None and self._array is None:
+        if not self._chosen:
             data = self._choose(self._head + data)
-        if self._array is not None:
-            for body in self._array.feed(data):
-                self._event(body)
-            if self._array.stray:
-                self._fail(Fault("malformed_events", message="Something that is no JSON array came.", phase="stream"))
-        elif self._sse is not None:
-            for name, body in self._sse.feed(data):
-                self._pair(name, body)
-        if any(reader is not None and reader.overflowed for reader in (self._sse, self._array)):
-            self._fail(Fault(kind="malformed_events", message="An event is larger than 16 MiB.", phase="stream"))
+        if self._array is None:
+            return super().feed(data)
+        for body in self._array.feed(data):
+            self._pair("", body)
+        if self._array.stray:
+            self._fail(Fault("malformed_events", message="Something that is no JSON array came.", phase="stream"))
+        elif self._array.overflowed:
+            self._overflow()
         return self._given()
 
     def close(self) -> list[Event]:
-        """The connection ended. The last event counts without its blank line, if it is whole."""
+        """The connection ended. The last event counts without its blank line, if it is whole; else it is a cut."""
+        if self._over:
+            return []
         torn = bool(self._head.strip()) or (self._array is not None and not self._array.closed)
-        for name, body in self._sse.close() if self._sse is not None and not self._over else ():
-            if name == STRAY or (name != COMMENT and not self._event(body, last=True)):
+        for name, body in self._sse.close():
+            if name == STRAY:
                 torn = True
-        self._end(torn=torn)
+            elif name != COMMENT:
+                try:
+                    self._read(name, body)
+                except Malformed:
+                    torn = True
+        if not self._over:
+            self._end(torn=torn)
         return self._given()
-
-    def _given(self) -> list[Event]:
-        out, self._out = self._out, []
-        return out
 
     def _choose(self, data: bytes) -> bytes:
         """Which of the two forms it is. White space first means nothing; a byte order mark does not count."""
@@ -150,63 +145,30 @@ class StreamDecoder:
         if not text or (len(data) < 3 and b"\xef\xbb\xbf".startswith(data)):
             self._head = data
             return b""
-        self._head = b""
+        self._head, self._chosen = b"", True
         if text[:1] in (b"[", b"{"):
             self._array = ArrayDecoder()
             return text
-        self._sse = SseDecoder()
         return data
 
     # --- events of the wire
 
-    def _pair(self, name: str, body: bytes) -> None:
-        if self._over:
-            return
-        if name == COMMENT:
-            self._out.append(Ping(body.decode("utf-8", "replace")))
-        elif name == STRAY:
-            self._skip(body)
-        else:
-            self._event(body)
-
-    def _event(self, body: bytes, *, last: bool = False) -> bool:
-        """One event; False if it could not be read. A torn `last` one belongs to the cut."""
-        if self._over:
-            return True
+    def _read(self, name: str, body: bytes) -> None:  # noqa: ARG002  Google names no event
         try:
             raw = parse(body)
             fault = fault_in(raw, "stream")
             chunk = {} if fault is not None else _sound(raw)
-        except (Malformed, RecursionError):
-            if not last:
-                self._skip(body)
-            return False
+        except RecursionError:
+            raise Malformed("event", "is nested too deeply") from None
         if fault is not None:
             self._fail(fault)
         else:
             self._chunk(chunk)
-        return True
-
-    def _skip(self, body: bytes) -> None:
-        if self._skipped:
-            self._fail(Fault(kind="malformed_events", message="A second event could not be read.", phase="stream"))
-        else:
-            self._skipped = True
-            self._out.append(Skipped(body[:_SHOWN].decode("utf-8", "replace")))
-
-    def _fail(self, fault: Fault) -> None:
-        if self._over:
-            return
-        self._start()
-        self._out.append(Failed(fault))
-        self._over = True
 
     def _end(self, *, torn: bool) -> None:
-        if self._over:
-            return
         choices = sorted(self._choices.values(), key=lambda each: each.index)
         if torn or not choices or any(choice.reason is None for choice in choices):
-            self._fail(Fault("stream_cut", message="The connection ended before the answer did.", phase="stream"))
+            self._cut()
             return
         for choice in choices:
             self._finish(choice)

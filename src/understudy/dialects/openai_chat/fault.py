@@ -8,16 +8,25 @@ endpoint wraps the object in an array.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from understudy.canon import MESSAGE_LIMIT, Fault, Phase
+from understudy.canon import Fault, Phase
+from understudy.dialects.errors import (
+    first_wait,
+    known_status,
+    number,
+    read_fault,
+    status_in,
+    wait_headers,
+    window_wait,
+    word,
+    words,
+)
 from understudy.dialects.wire import Malformed, dump, parse
 
-_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
 _GO_DURATION = re.compile(r"(?:\d{1,15}(?:\.\d{1,15})?(?:h|ms|us|µs|ns|m|s))+")
 _GO_PIECE = re.compile(r"([\d.]+)(h|ms|us|µs|ns|m|s)")
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
@@ -34,20 +43,7 @@ def decode_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
 
     `retry_after` is in seconds after the answer came.
     """
-    try:
-        value = parse(body)
-    except Malformed:
-        value = None
-    found = fault_in(value) or Fault()
-    return Fault(
-        status=found.status if status < 400 and found.status is not None else status,
-        code=found.code,
-        type=found.type,
-        param=found.param,
-        message=found.message,
-        retry_after=retry_after(status, headers),
-        request_id=next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None) or found.request_id,
-    )
+    return read_fault(status, headers, body, fault_in=fault_in, retry_after=retry_after, request_ids=_REQUEST_IDS)
 
 
 def fault_in(value: Any, phase: Phase = "head") -> Fault | None:
@@ -84,15 +80,17 @@ def _fault(error: dict[str, Any], whole: dict[str, Any], phase: Phase) -> Fault:
     if upstream is not None:
         code, kind, param = upstream.code or code, upstream.type or kind, upstream.param or param
         message = upstream.message or message
-    status = next((n for key in ("status", "status_code", "code") if (n := _status(error.get(key))) is not None), None)
+    status = next(
+        (n for key in ("status", "status_code", "code") if (n := status_in(error.get(key))) is not None), None
+    )
     return Fault(
         status=status,
-        code=_word(code),
-        type=_word(kind),
-        param=_word(param),
-        message=message[:MESSAGE_LIMIT] if isinstance(message, str) else "",
+        code=word(code),
+        type=word(kind),
+        param=word(param),
+        message=words(message),
         phase=phase,
-        request_id=_word(whole.get("request_id")),
+        request_id=word(whole.get("request_id")),
     )
 
 
@@ -107,18 +105,6 @@ def _upstream(error: dict[str, Any]) -> Fault | None:
     return None
 
 
-def _word(value: Any) -> str | None:
-    if isinstance(value, str) and value:
-        return value[:MESSAGE_LIMIT]
-    return str(value) if type(value) is int and abs(value) < 10**15 else None
-
-
-def _status(value: Any) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
-        value = int(value)
-    return value if type(value) is int and 400 <= value <= 599 else None
-
-
 def retry_after(status: int, headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from the first header that makes sense.
 
@@ -126,40 +112,18 @@ def retry_after(status: int, headers: Mapping[str, str]) -> float | None:
     the next. The windows' resets say when a window is full again, on every answer: they count for a 429 alone, and
     then those of the windows that are used up; if that cannot be told, the nearer one.
     """
-    waits = [_milliseconds(headers.get("retry-after-ms")), _seconds_or_date(headers)]
-    for wait in waits:
-        if wait:
-            return wait
-    resets = _resets(headers) if status == 429 else []
-    if resets:
-        return resets[0]
-    return next((wait for wait in waits if wait is not None), None)
+    window = window_wait(_windows(headers)) if status == 429 else None
+    return first_wait(headers, _seconds_or_date(headers), window)
 
 
-def _resets(headers: Mapping[str, str]) -> list[float]:
-    spent: list[float] = []
-    others: list[float] = []
-    for window in ("requests", "tokens"):
-        wait = duration(headers.get("x-ratelimit-reset-" + window))
-        if wait is None:
-            continue
-        left = headers.get("x-ratelimit-remaining-" + window, "").strip()
-        (spent if left == "0" else others).append(wait)
-    return [max(spent)] if spent else sorted(others)
-
-
-def _milliseconds(text: str | None) -> float | None:
-    value = _number(text)
-    return None if value is None else value / 1000
-
-
-def _number(text: str | None) -> float | None:
-    return float(text.strip()) if text is not None and _NUMBER.fullmatch(text.strip()) else None
+def _windows(headers: Mapping[str, str]) -> Iterator[tuple[float | None, str | None]]:
+    for name in ("requests", "tokens"):
+        yield duration(headers.get("x-ratelimit-reset-" + name)), headers.get("x-ratelimit-remaining-" + name)
 
 
 def _seconds_or_date(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after")
-    seconds = _number(text)
+    seconds = number(text)
     if seconds is not None or text is None or "date" not in headers:
         return seconds
     try:
@@ -176,7 +140,7 @@ def duration(text: str | None) -> float | None:
     text = text.strip()
     if _GO_DURATION.fullmatch(text):
         return sum(float(count) * _GO_UNITS[unit] for count, unit in _GO_PIECE.findall(text))
-    return _number(text)
+    return number(text)
 
 
 # --- encoding --------------------------------------------------------------------------------------------------------
@@ -184,13 +148,8 @@ def duration(text: str | None) -> float | None:
 
 def encode_fault(fault: Fault) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body as OpenAI would send them. A fault that never had a status is a 503."""
-    status = _STATUSES.get(fault.status or 0, fault.status or 503)
-    if not 400 <= status <= 599:
-        status = 503
-    headers = {"content-type": "application/json"}
-    if fault.retry_after is not None and math.isfinite(fault.retry_after) and fault.retry_after >= 0:
-        headers["retry-after"] = str(math.ceil(fault.retry_after))
-        headers["retry-after-ms"] = str(math.ceil(fault.retry_after * 1000))
+    status = known_status(fault, _STATUSES)
+    headers = {"content-type": "application/json", **wait_headers(fault)}
     return status, headers, dump(error_body(fault, status))
 
 

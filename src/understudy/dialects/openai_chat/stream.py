@@ -17,24 +17,21 @@ from understudy.canon import (
     Audio,
     Delta,
     Ended,
-    Event,
     Extras,
-    Failed,
     Fault,
     Finished,
     Part,
     PartEnded,
     PartStarted,
-    Ping,
     Reasoning,
     Refusal,
-    Skipped,
     Started,
     Text,
     TokenLogprob,
     ToolCall,
     Used,
 )
+from understudy.dialects.events import EventReader, shown
 from understudy.dialects.openai_chat.answer import WORDS, decode_logprobs, decode_usage, finish_of
 from understudy.dialects.openai_chat.chunk import sound_chunk
 from understudy.dialects.openai_chat.fault import fault_in
@@ -46,13 +43,9 @@ from understudy.dialects.openai_chat.parts import (
     decode_part,
     signature_in,
 )
-from understudy.dialects.sse import COMMENT, STRAY, SseDecoder
-from understudy.dialects.wire import BLANKS, FORM, Malformed, parse
+from understudy.dialects.wire import BLANKS, FORM, parse
 
 CHUNK = "chat.completion.chunk"
-_SHOWN = 200
-"""Bytes of a skipped event that are kept for the record."""
-
 _PADDING = ("obfuscation", "p")  # OpenAI, Mistral: noise against traffic analysis, without meaning once re-chunked
 _HEAD = frozenset({"choices", "usage", "object", *_PADDING})
 _BLANK = (str, list, dict, type(None))
@@ -90,86 +83,38 @@ class _Choice:
         self.native: str | None = None
 
 
-class StreamDecoder:
+class StreamDecoder(EventReader):
     """Bytes to events. Any split of the bytes gives the same events; memory is bounded by one event (16 MiB)."""
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
-        self._out: list[Event] = []
+        super().__init__()
         self._held: dict[str, Any] = {}  # fields that came before any id or choice did
         self._started = False
         self._seen: dict[str, Any] = {}
         self._choices: dict[int, _Choice] = {}
         self._usage: Any = None
-        self._skipped = False
-        self._over = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes; nothing after `Ended` or `Failed`."""
-        if self._over:
-            return []
-        for name, body in self._sse.feed(data):
-            self._pair(name, body)
-        if self._sse.overflowed and not self._over:
-            self._fail(Fault(kind="malformed_events", message="An event is larger than 16 MiB.", phase="stream"))
-        out, self._out = self._out, []
-        return out
-
-    def close(self) -> list[Event]:
-        """The connection ended. The last event counts without its blank line, if it is whole."""
-        if self._over:
-            return []
-        for name, body in self._sse.close():
-            if name not in (COMMENT, STRAY):
-                self._pair(name, body, last=True)
-        if not self._over:
-            self._end("The connection ended before the answer did.")
-        out, self._out = self._out, []
-        return out
+    def _closed(self) -> None:
+        self._end("The connection ended before the answer did.")
 
     # --- events of the wire
 
-    def _pair(self, name: str, body: bytes, *, last: bool = False) -> None:
-        if self._over:
-            return
-        if name == COMMENT:
-            self._out.append(Ping(body.decode("utf-8", "replace")))
-            return
-        if name == STRAY:
-            self._skip(body)
-            return
+    def _read(self, name: str, body: bytes) -> None:
         if body.strip() == b"[DONE]":
             self._end("The stream was closed before the answer was finished.")
             return
-        try:
-            chunk = sound_chunk(parse(body))
-        except Malformed:
-            if not last:  # a torn last event belongs to the cut
-                self._skip(body)
-            return
+        chunk = sound_chunk(parse(body))
         if name == "error" or chunk.get("error") or "choices" not in chunk:
             fault = fault_in(chunk, "stream")
             if fault is not None or name == "error":
-                self._fail(fault or Fault(message=body[:_SHOWN].decode("utf-8", "replace"), phase="stream"))
+                self._fail(fault or Fault(message=shown(body), phase="stream"))
                 return
         self._chunk(chunk)
-
-    def _skip(self, body: bytes) -> None:
-        if self._skipped:
-            self._fail(Fault(kind="malformed_events", message="A second event could not be read.", phase="stream"))
-        else:
-            self._skipped = True
-            self._out.append(Skipped(body[:_SHOWN].decode("utf-8", "replace")))
-
-    def _fail(self, fault: Fault) -> None:
-        self._start()
-        self._out.append(Failed(fault))
-        self._over = True
 
     def _end(self, cut: str) -> None:
         choices = self._choices.values()
         if not choices or any(choice.finish is None for choice in choices):
-            self._fail(Fault(kind="stream_cut", message=cut, phase="stream"))
+            self._cut(cut)
             return
         for choice in sorted(choices, key=lambda each: each.index):
             self._finish(choice)

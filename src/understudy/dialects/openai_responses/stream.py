@@ -18,10 +18,7 @@ import msgspec
 from understudy.canon import (
     Delta,
     Ended,
-    Event,
     Extras,
-    Failed,
-    Fault,
     Finished,
     Part,
     PartEnded,
@@ -29,13 +26,13 @@ from understudy.canon import (
     Ping,
     Reasoning,
     Refusal,
-    Skipped,
     Started,
     Text,
     ToolCall,
     Unknown,
     Used,
 )
+from understudy.dialects.events import EventReader
 from understudy.dialects.openai_chat.answer import decode_logprobs
 from understudy.dialects.openai_chat.parts import form_of
 from understudy.dialects.openai_responses.answer import ECHO, decode_end, decode_head, decode_usage
@@ -43,15 +40,11 @@ from understudy.dialects.openai_responses.fault import event_fault, response_fau
 from understudy.dialects.openai_responses.items import decode_item, hollow, text_of
 from understudy.dialects.openai_responses.parts import NAME, decode_citation, decode_part
 from understudy.dialects.openai_responses.shape import GROWING, REPEATING, sound_event
-from understudy.dialects.sse import COMMENT, STRAY, SseDecoder
 from understudy.dialects.wire import BLANKS, DICT, FORM, LIST, Malformed, expect, parse
 
 EVENTS = "~events"
 FINAL = "~final"
 """Notes in a delta's `extra`: the progress events of a part that came whole, and a part's `extra` at its end."""
-
-_SHOWN = 200
-"""Bytes of a skipped event that are kept for the record."""
 
 _STARTS = ("response.created", "response.in_progress", "response.queued")
 _ENDS = ("response.completed", "response.incomplete")
@@ -87,54 +80,20 @@ class _Item:
         self.done = False
 
 
-class StreamDecoder:
+class StreamDecoder(EventReader):
     """Bytes to events. Any split of the bytes gives the same events; memory is bounded by one event (16 MiB)."""
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
-        self._out: list[Event] = []
+        super().__init__()
         self._created: dict[str, Any] | None = None
         self._items: dict[int, _Item] = {}
         self._waiting: dict[int, list[Part]] = {}  # whole items that are done before earlier ones
         self._next = 0
         self._calls: list[ToolCall] = []
-        self._skipped = False
-        self._over = False
-
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes; nothing after `Ended` or `Failed`."""
-        if self._over:
-            return []
-        for name, body in self._sse.feed(data):
-            self._pair(name, body)
-        if self._sse.overflowed and not self._over:
-            self._fail(Fault(kind="malformed_events", message="An event is larger than 16 MiB.", phase="stream"))
-        out, self._out = self._out, []
-        return out
-
-    def close(self) -> list[Event]:
-        """The connection ended. The last event counts without its blank line, if it is whole."""
-        if self._over:
-            return []
-        for name, body in self._sse.close():
-            if name not in (COMMENT, STRAY):
-                self._pair(name, body, last=True)
-        if not self._over:
-            self._cut()
-        out, self._out = self._out, []
-        return out
 
     # --- events of the wire
 
-    def _pair(self, name: str, body: bytes, *, last: bool = False) -> None:
-        if self._over:
-            return
-        if name == COMMENT:
-            self._out.append(Ping(body.decode("utf-8", "replace")))
-            return
-        if name == STRAY:
-            self._skip(body)
-            return
+    def _read(self, name: str, body: bytes) -> None:
         if body.strip() == b"[DONE]":
             self._cut()
             return
@@ -143,23 +102,7 @@ class StreamDecoder:
             self._event(sound_event(name, parse(body)))
         except Malformed:
             del self._out[before:]
-            if not last:  # a torn last event belongs to the cut
-                self._skip(body)
-
-    def _skip(self, body: bytes) -> None:
-        if self._skipped:
-            self._fail(Fault(kind="malformed_events", message="A second event could not be read.", phase="stream"))
-        else:
-            self._skipped = True
-            self._out.append(Skipped(body[:_SHOWN].decode("utf-8", "replace")))
-
-    def _cut(self) -> None:
-        self._fail(Fault(kind="stream_cut", message="The connection ended before the answer did.", phase="stream"))
-
-    def _fail(self, fault: Fault) -> None:
-        self._start({})
-        self._out.append(Failed(fault))
-        self._over = True
+            raise
 
     def _event(self, event: dict[str, Any]) -> None:
         kind = event["type"]
@@ -173,11 +116,11 @@ class StreamDecoder:
         elif kind == "response.output_item.done":
             self._item_done(event["output_index"], decode_item(event["item"], "item"), event["item"])
         elif kind in _STARTS:
-            self._start(event["response"])
+            self._begin(event["response"])
         elif kind in _ENDS:
             self._end(event["response"])
         elif kind == "response.failed":
-            self._start(event["response"])
+            self._begin(event["response"])
             self._fail(response_fault(event["response"]))
         elif kind == "error":
             self._fail(event_fault(event))
@@ -207,14 +150,17 @@ class StreamDecoder:
 
     # --- the response
 
-    def _start(self, response: dict[str, Any]) -> None:
+    def _start(self) -> None:
+        self._begin({})
+
+    def _begin(self, response: dict[str, Any]) -> None:
         if self._created is None:
             head = decode_head(response)
             self._created = {key: value for key, value in response.items() if key not in _STEADY}
             self._out.append(Started(NAME, **head))
 
     def _end(self, response: dict[str, Any]) -> None:
-        self._start(response)
+        self._begin(response)
         assert self._created is not None
         output = expect(response.get("output") or [], LIST, "response.output")
         usage = expect(response.get("usage") or {}, DICT, "response.usage")
@@ -249,7 +195,7 @@ class StreamDecoder:
     def _added(self, event: dict[str, Any]) -> None:
         wire, place = event["item"], event["output_index"]
         first = decode_item(wire, "item")[0]
-        self._start({})
+        self._start()
         if place in self._items:
             return
         kind = "" if isinstance(first, Unknown) else _kind_of(wire)
@@ -259,7 +205,7 @@ class StreamDecoder:
             self._more(item.pieces["call", 0], first.arguments)
 
     def _item_done(self, place: int, parts: list[Part], wire: dict[str, Any]) -> None:
-        self._start({})
+        self._start()
         item = self._items.get(place)
         if item is None:
             item = self._items[place] = _Item(_kind_of(wire), _id_of(wire), {})
@@ -309,7 +255,7 @@ class StreamDecoder:
         place = event.get("output_index")
         item = self._items.get(place) if type(place) is int else None
         fields = {key: value for key, value in event.items() if key not in ("sequence_number", "obfuscation")}
-        self._start({})
+        self._start()
         if item is not None and not item.kind and not item.done:
             item.events.append(fields)
             self._out.append(Ping())
@@ -320,7 +266,7 @@ class StreamDecoder:
 
     def _piece(self, event: dict[str, Any], channel: str, part: Part) -> _Piece | None:
         """The piece that an event belongs to; opens `part` if there is none yet. None in an item that comes whole."""
-        self._start({})
+        self._start()
         place = event["output_index"]
         item = self._items.get(place)
         if item is None:
