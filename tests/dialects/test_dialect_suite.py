@@ -1,6 +1,7 @@
 """What every dialect must do. A new dialect adds its fixtures under tests/wire/<name>/ and its row in WHOLE.
 
-A fixture is a stream's bytes, a line of dashes, and the events that they are, one JSON object a line.
+A fixture is a stream's bytes, a line of dashes, and the events that they are, one JSON object a line. Where the name
+ends in `.hex`, the bytes are written as hexadecimal digits: a binary format has no text of its own.
 """
 
 import json
@@ -12,7 +13,10 @@ import msgspec
 import pytest
 
 from tests.dialects.recorded_anthropic_messages import anthropic_messages_whole
+from tests.dialects.recorded_bedrock_converse import bedrock_converse_whole
+from tests.dialects.recorded_cohere_ollama import cohere_chat_whole, ollama_whole
 from tests.dialects.recorded_gemini import gemini_whole
+from tests.dialects.recorded_openai_completions import openai_completions_whole
 from tests.dialects.recorded_openai_responses import openai_responses_whole
 from understudy import dialects
 from understudy.canon import (
@@ -31,7 +35,7 @@ from understudy.canon import (
 
 WIRE = Path(__file__).parents[1] / "wire"
 DASHES = b"-----\n"
-FIXTURES = [(name, path) for name in dialects.DIALECTS for path in sorted((WIRE / name).glob("*.txt"))]
+FIXTURES = [(name, path) for name in dialects.DIALECTS for path in sorted((WIRE / name).glob("*.*"))]
 each_fixture = pytest.mark.parametrize(("name", "path"), FIXTURES, ids=lambda v: v.stem if isinstance(v, Path) else v)
 each_dialect = pytest.mark.parametrize("name", dialects.DIALECTS)
 
@@ -59,11 +63,17 @@ WHOLE: dict[str, Callable[[bytes], bool]] = {
     "openai-responses": openai_responses_whole,
     "anthropic-messages": anthropic_messages_whole,
     "gemini": gemini_whole,
+    "cohere-chat": cohere_chat_whole,
+    "ollama": ollama_whole,
+    "bedrock-converse": bedrock_converse_whole,
+    "openai-completions": openai_completions_whole,
 }
 
 
 def read(path: Path) -> tuple[bytes, list[Event]]:
     wire, _, expected = path.read_bytes().rpartition(DASHES)
+    if path.suffix == ".hex":
+        wire = bytes.fromhex(wire.decode())
     return wire, [msgspec.json.decode(line, type=Event) for line in expected.splitlines()]
 
 

@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from understudy.canon import Answer, Event, Fault, Loss, Request
-from understudy.dialects import anthropic_messages, gemini, openai_chat, openai_responses
+from understudy.dialects import (
+    anthropic_messages,
+    bedrock_converse,
+    cohere_chat,
+    gemini,
+    ollama,
+    openai_chat,
+    openai_completions,
+    openai_responses,
+)
 from understudy.dialects.wire import Malformed
 
 
@@ -56,8 +65,12 @@ class Dialect(Protocol):
 
 DIALECTS: Mapping[str, Dialect] = {
     anthropic_messages.NAME: anthropic_messages,
+    bedrock_converse.NAME: bedrock_converse,
+    cohere_chat.NAME: cohere_chat,
     gemini.NAME: gemini,
+    ollama.NAME: ollama,
     openai_chat.NAME: openai_chat,
+    openai_completions.NAME: openai_completions,
     openai_responses.NAME: openai_responses,
 }
 
