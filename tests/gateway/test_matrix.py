@@ -3,6 +3,8 @@
 Generated from the simulator's own table, so that a new behaviour is tested by existing.
 """
 
+import socket
+
 import httpx2
 import pytest
 
@@ -193,3 +195,19 @@ def test_httpx_sees_no_difference_between_gateway_and_provider():
         assert {k: v for k, v in relayed.json().items() if k not in ignore} == {
             k: v for k, v in straight.json().items() if k not in ignore
         }
+
+
+def test_the_first_content_does_not_wait_for_what_comes_next():
+    body = b'{"model":"r","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+    with Running(TWO + '[routes.r]\ntargets = ["first/hang:after=1"]\n') as running:
+        url = httpx2.URL(running.url)
+        with socket.create_connection((url.host, url.port), 10) as line:
+            line.sendall(head % len(body) + body)
+            data = b""
+            while b'"content":"This"' not in data:
+                data += line.recv(65536)
+            assert b'"error"' not in data, "it came while the provider was silent"
+            while piece := line.recv(65536):
+                data += piece
+    assert b'"error"' in data, "and when the time was up, the error"

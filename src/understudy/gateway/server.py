@@ -29,7 +29,6 @@ _TOO_LARGE = _BAD_REQUEST % (
     b"headers_too_large",
 )
 _NOT_HTTP = _BAD_REQUEST % (b"400 Bad Request", b"This is not a valid HTTP/1.1 request.", b"invalid_http")
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 BACKLOG = 4096
 """Connections that may wait to be accepted."""
@@ -39,41 +38,6 @@ LISTENERS = 16
 LINGER = 2.0
 """Seconds in which what a refused client still sends is thrown away. Closing at once would reset the connection, and
 with it the answer that says why (RFC 9112, 9.6)."""
-
-
-class _Joining:
-    """A transport that sends a response's head together with what follows it: one system call less.
-
-    uvicorn writes the head by itself; the app behind this server always has the first of the body at hand then.
-    """
-
-    __slots__ = ("_head", "_transport", "_write", "is_closing")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._write = transport.write
-        self.is_closing = transport.is_closing
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.1 ") and data != _CONTINUE:
-            self._head = data
-            return
-        self._write(data)
-
-    def flush(self) -> None:
-        """Nothing follows a head by itself: a response to HEAD, `100 Continue`."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
 
 
 class Protocol(HttpToolsProtocol):
@@ -95,11 +59,6 @@ class Protocol(HttpToolsProtocol):
         self.in_head = False
         self.moved = False  # a message began in the latest piece, or some of its body came
         self.too_large = self.refused = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        self.joining = _Joining(transport)
-        self.transport = self.joining  # type: ignore[assignment]  # all of a transport that is used
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -177,14 +136,9 @@ class Protocol(HttpToolsProtocol):
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.close()  # nothing may stand in the middle of an answer
             return
-        self.joining.write(_TOO_LARGE if self.too_large else _NOT_HTTP)
-        self.joining.flush()
+        self.transport.write(_TOO_LARGE if self.too_large else _NOT_HTTP)
         self.transport.write_eof()
         clock.call_later(LINGER, self.transport.close)
-
-    def on_response_complete(self) -> None:
-        self.joining.flush()
-        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -47,7 +47,6 @@ class Turn:
         "response_complete",
         "response_started",
         "task",
-        "waiting_for_100_continue",
     )
 
     message_event = _Nobody()
@@ -66,7 +65,6 @@ class Turn:
         self.disconnected = False
         self.response_started = False
         self.response_complete = False
-        self.waiting_for_100_continue = False
         self.exchange: Exchange | None = None
         self.task: asyncio.Task[None] | None = None
 
