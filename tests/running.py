@@ -18,8 +18,8 @@ from understudy.sim import Sim
 class Running:
     """`config` may use `{a}` and `{b}`: the base URLs of two simulated providers. Use as a context manager."""
 
-    def __init__(self, config="", environ=None, *, local=False):
-        self.config, self.environ, self.local = config, environ or {}, local
+    def __init__(self, config="", environ=None, *, local=False, port=0):
+        self.config, self.environ, self.local, self.port = config, environ or {}, local, port
         self.exchanges = []
         self.a, self.b = Sim(), Sim()
         self._ready = concurrent.futures.Future()
@@ -72,7 +72,7 @@ class Running:
                 if not self.local:
                     self.gateway.routing.providers.pop("local", None)
                 self.gateway.observers.append(self.exchanges.append)
-                self.server = Server(self.gateway, host="127.0.0.1", port=0)
+                self.server = Server(self.gateway, host="127.0.0.1", port=self.port)
                 self.server.on_ready = self._ready.set_result
                 self.server.install_signal_handlers = lambda: None
                 await self.server.serve()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.gateway import routing
+from understudy.gateway import counting, models, routing, surface
 from understudy.resilience import table
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +36,9 @@ def test_every_response_header_is_documented():
 def test_every_path_is_documented():
     page = (REFERENCE / "http.md").read_text()
     paths = re.findall(r'"(/[a-z0-9/]+)": \{"', SOURCES[ROOT / "src/understudy/gateway/app.py"])
+    paths += [*surface.DOORS, *models.LISTS, *counting.PATHS]
     assert "/v1/chat/completions" in paths
+    assert "/healthz" in paths
     assert not [path for path in paths if f" {path}`" not in page]
 
 
@@ -49,7 +51,8 @@ def test_every_error_code_is_documented():
 
 def test_every_forwarded_header_is_documented():
     page = (REFERENCE / "http.md").read_text()
-    assert not [name for name in routing.FORWARDED if f"`{name.decode()}`" not in page]
+    names = routing.FORWARDED.union(*surface.FORWARDED.values())
+    assert not [name for name in names if f"`{name.decode()}`" not in page]
 
 
 def test_every_kind_of_fault_is_used_or_recognised():

@@ -11,7 +11,7 @@ ALLOWED = {
     "canon": set(),
     "clock": set(),
     "dialects": {"canon"},
-    "providers": {"canon", "dialects"},
+    "providers": {"canon", "dialects", "clock"},
     "upstream": {"clock"},
     "resilience": {"canon", "clock"},
     "local": {"canon", "providers", "clock"},

@@ -177,7 +177,7 @@ def test_a_name_in_any_script_is_a_name(gateway):
 
 
 def test_an_unknown_path_is_told_what_there_is(gateway):
-    for path in ("/", "/v1", "/v1/completions", "/v1/chat/completions/", "/v2/models", "//v1/models"):
+    for path in ("/", "/v1", "/v1/complete", "/v1/chat/completions/", "/v3/models", "//v1/models"):
         message = refused(gateway.http.get(gateway.url + path), 404, "unknown_url")
         assert "/v1/chat/completions" in message
 

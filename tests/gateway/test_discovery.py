@@ -38,11 +38,32 @@ def test_nothing_is_found_where_nothing_is(bare):
     assert found().providers == {}
 
 
+def test_providers_that_sign_are_found_by_their_credentials(bare):
+    environ = {
+        "AWS_ACCESS_KEY_ID": "AKIDMADEUP", "AWS_SECRET_ACCESS_KEY": "made-up", "AWS_REGION": "eu-west-1",
+        "GOOGLE_APPLICATION_CREDENTIALS": "made-up.json", "GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_CLOUD_LOCATION": "europe-west1",
+    }  # fmt: skip
+    providers = found(environ=environ).providers
+    assert set(providers) == {"bedrock", "vertex"}
+    assert all(provider.signer is not None for provider in providers.values())
+    head, path = providers["vertex"].link.start("gemini-x", stream=True)
+    where = (
+        b"/v1beta1/projects/p/locations/europe-west1/publishers/google/models/gemini-x:streamGenerateContent?alt=sse"
+    )
+    assert path == where
+    assert head.startswith(b"POST " + where + b" HTTP/1.1\r\nhost: europe-west1-aiplatform.googleapis.com\r\n")
+    assert b"made-up" not in head
+
+
 def test_every_provider_with_a_key_in_its_variable_is_found(bare):
     environ = {row.env[0]: "sk-made-up" for row in ROWS.values() if row.env and not catalogue.is_local(row)}
     environ["AZURE_OPENAI_ENDPOINT"] = "https://res.openai.azure.com/"
+    environ["AWS_REGION"] = "eu-west-1"
     providers = found(environ=environ).providers
     assert set(providers) == {name for name, row in ROWS.items() if row.env and not catalogue.is_local(row)}
+    assert b"x-api-key: sk-made-up\r\n" in providers["anthropic"].link.head
+    assert b"anthropic-version: 2023-06-01\r\n" in providers["anthropic"].link.head
+    assert providers["bedrock"].signer is None, "a bearer token needs no signature"
     openai = providers["openai"]
     assert openai.found == "OPENAI_API_KEY in the environment"
     assert openai.key_label == "env:OPENAI_API_KEY"

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from understudy.providers import auth, catalogue
+from understudy import dialects
+from understudy.providers import auth, catalogue, signing
 from understudy.providers.catalogue import CatalogueError, Provider
 
 ROWS = catalogue.load()
@@ -55,7 +56,20 @@ def test_a_name_is_its_key_and_can_stand_before_the_slash_of_a_target(row):
 @every_row
 def test_a_row_speaks_a_dialect_and_uses_a_scheme_that_exist(row):
     assert row.dialect in catalogue.DIALECTS
-    assert row.auth in auth.SCHEMES
+    assert row.auth in {*auth.SCHEMES, *signing.SIGNERS}
+    assert row.signed is None or row.signed in signing.SIGNERS
+
+
+VARIABLES = {
+    "AZURE_OPENAI_ENDPOINT": "https://made-up.openai.azure.com/",
+    "AWS_REGION": "eu-west-1",
+    "GOOGLE_CLOUD_PROJECT": "made-up",
+    "GOOGLE_CLOUD_LOCATION": "europe-west1",
+}
+
+
+def test_every_dialect_may_be_a_providers():
+    assert set(catalogue.DIALECTS) == set(dialects.DIALECTS)
 
 
 @every_row
@@ -63,7 +77,7 @@ def test_a_base_url_is_https_unless_the_server_is_on_this_machine(row):
     if row.base_url is None:
         assert row.name == "local"
         return
-    base = catalogue.resolve_base_url(row, {"AZURE_OPENAI_ENDPOINT": "https://made-up.openai.azure.com/"})
+    base = catalogue.resolve_base_url(row, VARIABLES)
     assert base is not None
     url = urlsplit(base)
     assert url.hostname
@@ -85,13 +99,13 @@ def test_variables_are_named_as_environments_name_them(row):
 
 @every_row
 def test_a_hosted_provider_says_where_its_key_is(row):
-    assert row.env or catalogue.is_local(row)
+    assert row.env or row.signed or catalogue.is_local(row)
     assert not (row.env and row.auth == "none")
 
 
 @every_row
 def test_a_listing_is_a_path_below_the_base_url(row):
-    assert row.listing is None or re.fullmatch(r"(/[a-z0-9-]+)+", row.listing)
+    assert row.listing is None or re.fullmatch(r"(/[a-z0-9-]+)+(\?[A-Za-z_]+=\d+)?", row.listing)
 
 
 @every_row

@@ -19,6 +19,8 @@ from understudy.dialects import (
     openai_completions,
     openai_responses,
 )
+from understudy.dialects import watch as watching
+from understudy.dialects.openai_chat import watch as chat_watching
 from understudy.dialects.wire import Malformed
 
 
@@ -75,6 +77,42 @@ DIALECTS: Mapping[str, Dialect] = {
 }
 
 
+_ENDS = {ollama.NAME: watching.LINES, bedrock_converse.NAME: None}
+"""What ends an event, where that is not server-sent events' blank line."""
+
+
+class Watch(Protocol):
+    """A look at a stream that is passed on as it came; see `watch.Watch` for what each says."""
+
+    content: bool
+    moved: bool
+    finish: str | None
+    done: bool
+    fault: Fault | None
+    skipped: int
+
+    @property
+    def whole(self) -> bool: ...
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def close(self) -> bytes: ...
+
+
+def watch(name: str) -> Watch:
+    """A watch over one stream of the dialect `name`."""
+    if name == openai_chat.NAME:
+        return chat_watching.Watch()
+    return watching.Watch(get(name).StreamDecoder(), _ENDS.get(name, watching.EVENTS))
+
+
+def answer_fault(name: str, body: bytes, *, streamed: bool) -> Fault | None:
+    """What is wrong with the body of a 200 of the dialect `name`; None if it is a whole answer to who asked for one."""
+    if name == openai_chat.NAME:
+        return chat_watching.answer_fault(body, streamed=streamed)
+    return watching.answer_fault(get(name), body, streamed=streamed)
+
+
 def get(name: str) -> Dialect:
     """The dialect called `name`. Raises `LookupError` that lists those there are."""
     if name not in DIALECTS:
@@ -82,4 +120,14 @@ def get(name: str) -> Dialect:
     return DIALECTS[name]
 
 
-__all__ = ["DIALECTS", "Dialect", "Malformed", "StreamDecoder", "StreamEncoder", "get"]
+__all__ = [
+    "DIALECTS",
+    "Dialect",
+    "Malformed",
+    "StreamDecoder",
+    "StreamEncoder",
+    "Watch",
+    "answer_fault",
+    "get",
+    "watch",
+]

@@ -7,15 +7,17 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
-from understudy import clock
+from understudy import __version__, clock, dialects
 from understudy.canon import Fault
-from understudy.dialects import openai_chat
+from understudy.dialects.wire import Malformed
+from understudy.gateway import counting, keys, models, surface
 from understudy.gateway import exchange as exchanges
 from understudy.gateway.call import BadCallError, Call
 from understudy.gateway.client import AsgiClient, Client, Receive, Scope, Send
 from understudy.gateway.listing import Listing
 from understudy.gateway.record import Exchange, Headers
 from understudy.gateway.routing import NoRouteError, Route, Routing
+from understudy.gateway.surface import Door
 from understudy.resilience import Cooldowns
 from understudy.upstream import Client as Transport
 
@@ -36,11 +38,11 @@ class RefusedError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         super().__init__(message)
 
-    def answer(self) -> tuple[int, Headers, bytes]:
-        """Status, headers and body that tell the client."""
+    def answer(self, dialect: str = surface.CHAT) -> tuple[int, Headers, bytes]:
+        """Status, headers and body that tell a client of `dialect`."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         fault = Fault(status=self.status, code=self.code, type=kind, param=self.param, message=str(self))
-        status, headers, body = openai_chat.encode_fault(fault)
+        status, headers, body = dialects.get(dialect).encode_fault(fault)
         lines = {**headers, **self.headers}
         return status, [(name.encode(), text.encode("latin-1", "replace")) for name, text in lines.items()], body
 
@@ -55,7 +57,7 @@ class Gateway:
     `observers` are called with each finished exchange, after the client has its answer.
     """
 
-    def __init__(self, routing: Routing, transport: Transport, keys: list[str]) -> None:
+    def __init__(self, routing: Routing, transport: Transport, api_keys: list[str]) -> None:
         self.routing = routing
         self.transport = transport
         self.cooldowns = Cooldowns()
@@ -63,10 +65,13 @@ class Gateway:
         self.stopping = False
         self.open = 0
         self._listing = Listing(routing)
-        self._keys = frozenset(b"Bearer " + key.encode() for key in keys)
+        self._keys = frozenset(key.encode() for key in api_keys)
+        self._bearers = frozenset(b"Bearer " + key.encode() for key in api_keys)
         self._paths: dict[str, dict[str, Handler]] = {
-            "/v1/chat/completions": {"POST": self._chat},
-            "/v1/models": {"GET": self._models},
+            **{path: {"POST": self._call} for path in surface.DOORS},
+            **{path: {"GET": self._models} for path in models.LISTS},
+            "/api/version": {"GET": self._version},
+            "/api/show": {"POST": self._show},
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._ready},
         }
@@ -76,7 +81,7 @@ class Gateway:
             try:
                 await self._handler(scope)(scope, receive, send)
             except RefusedError as refused:
-                await AsgiClient(send).whole(*refused.answer())
+                await AsgiClient(send).whole(*refused.answer(surface.dialect_at(scope["path"])))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -84,14 +89,10 @@ class Gateway:
 
     def _handler(self, scope: Scope) -> Handler:
         path, method = scope["path"], scope["method"]
-        methods = self._paths.get(path)
+        methods = self._paths.get(path) or self._at(path, scope.get("raw_path") or path.encode())
         if methods is None:
-            if not path.startswith("/v1/models/"):
-                known = ", ".join(sorted(self._paths))
-                raise RefusedError(
-                    404, "unknown_url", f"Unknown request URL: {method} {path[:200]}. Served here: {known}."
-                )
-            methods = {"GET": self._model}
+            known = ", ".join(sorted(self._paths))
+            raise RefusedError(404, "unknown_url", f"Unknown request URL: {method} {path[:200]}. Served here: {known}.")
         handler = methods.get(method)
         if handler is None:
             allow = ", ".join(methods)
@@ -100,16 +101,26 @@ class Gateway:
             )
         return handler
 
-    def _check_key(self, headers: Mapping[bytes, bytes]) -> None:
-        given = headers.get(b"authorization")
+    def _at(self, path: str, raw: bytes) -> dict[str, Handler] | None:
+        """The handlers of a path that has a model's name in it."""
+        if models.named(path) is not None:
+            return {"GET": self._model}
+        if counting.at(path) is not None:
+            return {"POST": self._count}
+        return {"POST": self._call} if surface.door(raw.decode("latin-1").partition("?")[0]) else None
+
+    def _check_key(self, headers: Mapping[bytes, bytes], in_url: str | None = None) -> None:
         # Found by the hash of the whole value: how long that takes says nothing about how much of a guess is right.
-        if not self._keys or given in self._keys:
+        if not self._keys or headers.get(b"authorization") in self._bearers:
             return
+        given = keys.given(headers, in_url)
         if given is None:
-            message = "No API key. Send `Authorization: Bearer KEY` with a key of this gateway's `server.keys`."
+            message = (
+                "No API key. Send a key of this gateway's `server.keys` as your SDK sends its key, "
+                "for instance `Authorization: Bearer KEY`."
+            )
             raise RefusedError(401, "invalid_api_key", message, www_authenticate="Bearer")
-        scheme, _, key = given.partition(b" ")
-        if scheme.lower() != b"bearer" or b"Bearer " + key.strip() not in self._keys:
+        if given not in self._keys:
             raise RefusedError(401, "invalid_api_key", "Incorrect API key. Send a key of this gateway's `server.keys`.")
 
     async def route(self, model: str) -> Route:
@@ -120,11 +131,11 @@ class Gateway:
             await self._listing.refresh()
             return self.routing.find(model)
 
-    # -- chat completions ------------------------------------------------------------------------------------------
+    # -- calls -----------------------------------------------------------------------------------------------------
 
-    def admit(self, headers: Mapping[bytes, bytes]) -> None:
+    def admit(self, headers: Mapping[bytes, bytes], door: Door) -> None:
         """Whether a call with this head may come in. Raises RefusedError."""
-        self._check_key(headers)
+        self._check_key(headers, door.key)
         limits = self.routing.config.server
         if self.stopping or self.open >= limits.max_open:
             why = "The gateway is stopping." if self.stopping else "Too many calls are open (server.max_open)."
@@ -138,10 +149,10 @@ class Gateway:
         limit = self.routing.config.server.max_body
         return RefusedError(413, "body_too_large", f"The body is larger than {limit} bytes (server.max_body).")
 
-    async def chat(self, headers: Mapping[bytes, bytes], body: bytes, client: Client) -> None:
+    async def call(self, headers: Mapping[bytes, bytes], body: bytes, door: Door, client: Client) -> None:
         """Answer one call. A task that is cancelled with CLIENT_LEFT ends quietly. Raises RefusedError."""
         try:
-            call = Call(body, headers)
+            call = Call(body, headers, door)
             route = self.routing.routes.get(call.model) or await self.route(call.model)
         except BadCallError as error:
             raise RefusedError(400, "invalid_body", str(error), param=error.field or None) from None
@@ -155,16 +166,19 @@ class Gateway:
                 exchange.outcome = "client_left"
             else:
                 exchange.outcome = "stopped"
-                await exchanges.stopped(client)
+                await exchanges.stopped(exchange, client)
                 raise
         finally:
             exchange.ended = clock.monotonic()
             for observer in self.observers:
                 observer(exchange)
 
-    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        self.admit(headers)
+        raw = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
+        door = surface.door(raw, scope.get("query_string", b"").decode("latin-1"))
+        assert door is not None  # or else `_handler` would not have come here
+        self.admit(headers, door)
         self.open += 1
         task = asyncio.current_task()
         assert task is not None
@@ -176,7 +190,7 @@ class Gateway:
             body = await self._body(receive)
             if departed is None:
                 watcher = asyncio.ensure_future(_watch(receive, task))
-            await self.chat(headers, body, AsgiClient(send))
+            await self.call(headers, body, door, AsgiClient(send))
         except _LeftError:
             return
         finally:
@@ -204,19 +218,54 @@ class Gateway:
     # -- the rest ----------------------------------------------------------------------------------------------------
 
     async def _models(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self._check_key(dict(scope["headers"]))
+        headers = self._reader(scope)
         await self._listing.refresh()
-        data = [_described(name) for name in self.routing.names()]
-        await _json(send, {"object": "list", "data": data})
+        await _json(send, models.listed(scope["path"], headers, self.routing.names()))
 
     async def _model(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self._check_key(dict(scope["headers"]))
-        name = scope["path"].removeprefix("/v1/models/")
+        headers = self._reader(scope)
+        name = models.named(scope["path"])
+        assert name is not None  # or else `_at` would not have come here
+        await self._known(name)
+        await _json(send, models.described(scope["path"], headers, name))
+
+    async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._reader(scope)
+        name = models.asked(await self._body(receive))
+        if name is None:
+            raise RefusedError(400, "invalid_body", "`model` is missing.", param="model")
+        await self._known(name)
+        await _json(send, models.shown(name))
+
+    async def _version(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await _json(send, {"version": __version__})
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        door = counting.at(scope["path"])
+        assert door is not None  # or else `_at` would not have come here
+        self.admit(headers, door)
+        try:
+            call = counting.call(await self._body(receive), headers, door)
+            route = await self.route(call.model)
+            answer = await counting.count(call, route)
+        except (BadCallError, Malformed) as error:
+            raise RefusedError(400, "invalid_body", str(error), param=error.field or None) from None
+        except NoRouteError as error:
+            raise RefusedError(404, "model_not_found", str(error), param="model") from None
+        await AsgiClient(send).whole(*answer)
+
+    def _reader(self, scope: Scope) -> Mapping[bytes, bytes]:
+        """The headers of a request that needs a key and nothing else."""
+        headers = dict(scope["headers"])
+        self._check_key(headers, keys.in_query(scope.get("query_string", b"")))
+        return headers
+
+    async def _known(self, name: str) -> None:
         try:
             await self.route(name)
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
-        await _json(send, _described(name))
 
     async def _health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await _json(send, {"status": "ok"})
@@ -264,10 +313,6 @@ async def _watch(receive: Receive, task: asyncio.Task[None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     task.cancel(CLIENT_LEFT)
-
-
-def _described(name: str) -> Mapping[str, object]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": name.partition("/")[0] if "/" in name else "route"}
 
 
 async def _json(send: Send, value: object) -> None:

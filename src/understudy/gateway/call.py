@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
+from understudy.canon import Request
+from understudy.gateway import surface
 from understudy.gateway.routing import Target
+from understudy.gateway.surface import Door
 
 
 class _Head(msgspec.Struct, gc=False):
     model: str
-    messages: list[msgspec.Raw]
     stream: bool | None = None
+
+
+class _Turns(_Head, gc=False, kw_only=True):
+    messages: list[msgspec.Raw]
 
 
 class BadCallError(Exception):
@@ -24,48 +31,84 @@ class BadCallError(Exception):
 
 
 _HEAD = msgspec.json.Decoder(_Head)
+_TURNS = msgspec.json.Decoder(_Turns)
+_HEADS: Mapping[str, msgspec.json.Decoder[Any]] = {
+    surface.CHAT: _TURNS,
+    surface.ANTHROPIC: _TURNS,
+    surface.COHERE: _TURNS,
+    surface.RESPONSES: _HEAD,
+    surface.OLLAMA: _HEAD,
+    surface.COMPLETIONS: _HEAD,
+}
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Call:
-    """One request of a client: `model` is the name it asked for, `body` and `headers` are as they came."""
+    """One request of a client: `model` is the name it asked for, `body` and `headers` are as they came.
 
-    __slots__ = ("_renamed", "body", "headers", "model", "stream")
+    `door` is what its URL said; `request` is the whole of it in canonical form, once somebody needed that.
+    """
 
-    def __init__(self, body: bytes, headers: Mapping[bytes, bytes]) -> None:
-        """Raises BadCallError when the body is not a chat completion request."""
-        try:
-            head = _HEAD.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _explain(error, body) from None
-        if not head.model:
-            raise BadCallError("model", "`model` is empty: name a route or a target.")
-        if not head.messages:
-            raise BadCallError("messages", "`messages` is empty: send at least one message.")
-        self.model = head.model
-        self.stream = bool(head.stream)
+    __slots__ = ("_renamed", "_request", "_sent", "body", "door", "headers", "model", "stream")
+
+    def __init__(self, body: bytes, headers: Mapping[bytes, bytes], door: Door) -> None:
+        """Raises BadCallError when the body is not a request of the door's dialect."""
+        self.door = door
         self.body = body
         self.headers = headers
         self._renamed: tuple[str, bytes] | None = None
+        self._request: Request | None = None
+        self._sent: bytes | None = None
+        if door.model is not None:
+            try:
+                _MEMBERS.decode(body)
+            except _UNREADABLE as error:
+                raise _explain(error, body) from None
+            self.model, self.stream = door.model, bool(door.stream)
+            return
+        decoder = _HEADS[door.dialect]
+        try:
+            head = decoder.decode(body)
+        except _UNREADABLE as error:
+            raise _explain(error, body) from None
+        if not head.model:
+            raise BadCallError("model", "`model` is empty: name a route or a target.")
+        if decoder is _TURNS and not head.messages:
+            raise BadCallError("messages", "`messages` is empty: send at least one message.")
+        self.model = head.model
+        # Ollama streams unless told otherwise.
+        self.stream = head.stream is not False if door.dialect == surface.OLLAMA else bool(head.stream)
+
+    def request(self) -> Request:
+        """The call in canonical form. Raises Malformed."""
+        if self._request is None:
+            self._request = surface.decode_request(self.body, self.door, self.model, stream=self.stream)
+        return self._request
 
     def body_for(self, target: Target) -> bytes:
-        """The body with the target's model name in it; the very bytes that the client sent if that is its own."""
-        if target.model == self.model:
-            return self.body
+        """The body for a target of the same dialect: with its model name, and without what only we can read.
+
+        The very bytes that the client sent, where that is the same. Raises Malformed.
+        """
+        if self._sent is None:
+            self._sent = surface.without_seals(self.body, self.door.dialect)
+        if target.model == self.model or surface.names_model(self.door.dialect):
+            return self._sent
         if self._renamed is None or self._renamed[0] != target.model:
-            members = _MEMBERS.decode(self.body)
+            members = _MEMBERS.decode(self._sent)
             members["model"] = msgspec.Raw(msgspec.json.encode(target.model))
             self._renamed = (target.model, msgspec.json.encode(members))
         return self._renamed[1]
 
-    def head_for(self, target: Target, length: int) -> bytes:
-        """The request's head: the provider's prepared one, the client's headers that go along, the length."""
-        assert target.link is not None
-        forward = target.provider.forward
+    def lines_for(self, target: Target) -> bytes:
+        """The client's header lines that go along to a provider."""
+        provider = target.provider
+        own = provider.dialect == self.door.dialect
+        forward = provider.forward if own else provider.forward_foreign
         if forward.isdisjoint(self.headers):
-            return b"%bcontent-length: %d\r\n\r\n" % (target.link.head, length)
-        lines = [b"%b: %b\r\n" % pair for pair in self.headers.items() if pair[0] in forward]
-        return b"%b%bcontent-length: %d\r\n\r\n" % (target.link.head, b"".join(lines), length)
+            return b""
+        return b"".join([b"%b: %b\r\n" % pair for pair in self.headers.items() if pair[0] in forward])
 
 
 def _explain(error: Exception, body: bytes) -> BadCallError:

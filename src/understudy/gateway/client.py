@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from understudy.canon import Loss
 from understudy.gateway.record import Exchange, Headers
+
+_LONGEST_LIST = 1000
+"""Characters of the list of losses in a header. All of them are in the record of the exchange."""
+
+_UNFIT = re.compile(r"[^!-+\--~]")
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -63,4 +70,20 @@ def marks(exchange: Exchange | None) -> Headers:
     found = [(b"x-understudy-exchange", exchange.id.encode()), (b"x-understudy-attempts", b"%d" % len(attempts))]
     if attempts:
         found.append((b"x-understudy-target", attempts[-1].label))
+        if attempts[-1].losses:
+            found.append((b"x-understudy-losses", _listed(attempts[-1].losses)))
     return found
+
+
+def _listed(losses: Sequence[Loss]) -> bytes:
+    """`field` for what was dropped, `~field` for what was approximated, as many as fit."""
+    words: list[str] = []
+    room = _LONGEST_LIST
+    for loss in losses:
+        word = ("~" if loss.kind == "approximated" else "") + _UNFIT.sub("?", loss.field)
+        room -= len(word) + 2
+        if room < 0:
+            words.append(f"and {len(losses) - len(words)} more")
+            break
+        words.append(word)
+    return ", ".join(words).encode()

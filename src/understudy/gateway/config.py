@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from understudy.local import models
-from understudy.providers import auth, catalogue
+from understudy.providers import auth, catalogue, signing
 from understudy.upstream import split_url
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -92,6 +92,12 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         Annotated[int, Meta(ge=0, le=5)] | None,
         Meta(description="Further tries on the same target before the next one."),
     ] = None
+    strict: Annotated[
+        bool | None, Meta(description="true: a call that a target's dialect cannot carry whole does not go there.")
+    ] = None
+    other_vector_space: Annotated[
+        bool | None, Meta(description="true: embeddings may move to another model, whose vectors mean something else.")
+    ] = None
 
 
 class Defaults(RouteSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -122,6 +128,8 @@ BUILT_IN = {
     "progress_timeout": 120.0,
     "deadline": 600.0,
     "retries": 1,
+    "strict": False,
+    "other_vector_space": False,
 }
 """What holds where neither the route nor `[defaults]` says anything."""
 
@@ -383,7 +391,7 @@ class _Check:
                     raise self.fail(path, what, f"{near} Or add `{field}`.")
         words = {
             "dialect": ("a dialect", catalogue.DIALECTS),
-            "auth": ("a way to send keys", tuple(auth.SCHEMES)),
+            "auth": ("a way to send keys", (*auth.SCHEMES, *signing.SIGNERS)),
         }
         for field, (kind, allowed) in words.items():
             value = getattr(provider, field)
@@ -425,12 +433,14 @@ class _Check:
         except ValueError as error:
             raise self.fail((*path, "base_url"), str(error), "Write it as https://host/path.") from None
         scheme = provider.auth or (row.auth if row else "bearer")
+        if scheme in signing.SIGNERS:
+            return
         found = catalogue.find_key(row, self.environ) if row else None
         if provider.api_key is not None:
             self.sendable((*path, "api_key"), "the key", scheme, reveal(provider.api_key, self.environ))
         elif found is not None:
             self.sendable(path, f"the key in {found[0]}", scheme, found[1])
-        elif row is not None and scheme != "none" and not catalogue.is_local(row):
+        elif row is not None and scheme != "none" and not row.signed and not catalogue.is_local(row):
             remedy = f"Set {' or '.join(row.env)} in the environment, or `api_key` in [providers.{name}]."
             raise self.fail(path, f"{name} needs a key, and there is none", remedy)
 

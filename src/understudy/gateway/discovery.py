@@ -13,7 +13,7 @@ from understudy.gateway.listing import PROBE, ListingError, list_models
 from understudy.gateway.routing import Provider, Routing, configured
 from understudy.local import models
 from understudy.local.embedded import Embedded
-from understudy.providers import catalogue
+from understudy.providers import catalogue, signing
 from understudy.upstream import Client, split_url
 
 log = logging.getLogger("understudy")
@@ -30,8 +30,9 @@ async def discover(loaded: settings.Loaded, environ: Mapping[str, str], client: 
     rows = {name: row for name, row in catalogue.load().items() if name not in found}
     for name, row in rows.items():
         key = None if catalogue.is_local(row) else catalogue.find_key(row, environ)
-        if key is not None:
-            provider = _from_environment(name, settings.Provider(), environ, client, f"{key[0]} in the environment")
+        variable = key[0] if key is not None else signing.available(row.signed, environ) if row.signed else None
+        if variable is not None:
+            provider = _from_environment(name, settings.Provider(), environ, client, f"{variable} in the environment")
             if provider is not None:
                 found[name] = provider
     named = set(_named(config))

@@ -11,10 +11,9 @@ from typing import Any
 
 import msgspec
 
-from understudy import clock
+from understudy import clock, dialects
 from understudy.canon import Failed, Fault
-from understudy.dialects import openai_chat
-from understudy.gateway import relay
+from understudy.gateway import relay, surface
 from understudy.gateway.client import Client
 from understudy.gateway.record import Attempt, Exchange, Failure, Outcome
 from understudy.gateway.routing import Route, Target
@@ -64,7 +63,7 @@ async def run(exchange: Exchange, client: Client, cooldowns: Cooldowns, transpor
             break
         if reaction.action == "surface":
             break
-    return await _give_up(route, failures, client, cooldowns)
+    return await _give_up(exchange, failures, client, cooldowns)
 
 
 def _cool(target: Target, fault: Fault, reaction: Reaction, cooldowns: Cooldowns, now: float) -> None:
@@ -75,26 +74,27 @@ def _cool(target: Target, fault: Fault, reaction: Reaction, cooldowns: Cooldowns
 
 
 async def _give_up(
-    route: Route, failures: Sequence[tuple[Target, Failure]], client: Client, cooldowns: Cooldowns
+    exchange: Exchange, failures: Sequence[tuple[Target, Failure]], client: Client, cooldowns: Cooldowns
 ) -> Outcome:
     """Tell the client, once, in its own dialect. The first fault is the cause; later ones are only consequences."""
-    first = failures[0][1]
+    first, route = failures[0][1], exchange.route
     if client.committed:
-        await client.write(_broken(_told(failures[-1:])))
+        await client.write(_broken(exchange, _told(failures[-1:])))
         await client.end()
         return "broken"
-    if first.fault.kind == "empty_answer" and first.status == 200:
+    door = exchange.call.door
+    if first.fault.kind == "empty_answer" and first.status == 200 and first.dialect == door.dialect:
         await client.whole(200, list(first.headers), first.body)  # nobody had more to say
         return "answered"
     alone = all(failure.fault.kind == first.fault.kind for _, failure in failures) and len(route.targets) == 1
     if first.status >= 400 and first.fault.kind not in _PRIVATE and (alone or row(first.fault.kind).surface):
-        if _is_error(first.body):
+        if first.dialect == door.dialect and (door.dialect != surface.CHAT or _is_error(first.body)):
             await client.whole(first.status, list(first.headers), first.body)
             return "failed"
         told = msgspec.structs.replace(first.fault, message=first.fault.message or row(first.fault.kind).what)
     else:
         told = _told(failures)
-    status, headers, body = openai_chat.encode_fault(told)
+    status, headers, body = dialects.get(door.dialect).encode_fault(told)
     wait = _soonest(route, cooldowns)
     if wait is not None and status in (429, 503):
         headers["retry-after"] = str(max(1, round(wait)))
@@ -152,19 +152,21 @@ def _soonest(route: Route, cooldowns: Cooldowns) -> float | None:
     return min(known) if known else None
 
 
-async def stopped(client: Client) -> None:
+async def stopped(exchange: Exchange, client: Client) -> None:
     """The gateway stops before this answer is done: say so, in a way that no client takes for a finished answer."""
     fault = Fault(
         "internal", status=503, code="gateway_stopping", type="server_error", message="The gateway is stopping."
     )
     if client.committed:
-        await client.write(_broken(fault))
+        await client.write(_broken(exchange, fault))
         await client.end()
     else:
-        status, headers, body = openai_chat.encode_fault(fault)
+        status, headers, body = dialects.get(exchange.call.door.dialect).encode_fault(fault)
         await client.whole(status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
 
 
-def _broken(fault: Fault) -> bytes:
+def _broken(exchange: Exchange, fault: Fault) -> bytes:
     """The event that ends a stream which cannot be finished."""
-    return openai_chat.StreamEncoder().encode(Failed(fault))
+    if exchange.encoder is not None:
+        return exchange.encoder.encode(Failed(fault))
+    return surface.broken(fault, exchange.call.door)

@@ -8,6 +8,7 @@ import msgspec
 
 from understudy import clock
 from understudy.gateway.routing import Provider, Routing
+from understudy.providers import auth
 from understudy.upstream import Clocks, TransportError
 
 PROBE = Clocks(connect=0.3, first_token=0.5, liveness=0.5, progress=0.5)
@@ -26,12 +27,17 @@ class _Model(msgspec.Struct):
     id: str
 
 
+class _Named(msgspec.Struct):
+    name: str
+
+
 class _Models(msgspec.Struct):
-    data: list[_Model]
+    data: list[_Model] | None = None
+    models: list[_Named] | None = None
 
 
 _LISTS = msgspec.json.Decoder(_Models | list[_Model])
-"""OpenAI's shape, and Together's bare array."""
+"""OpenAI's and Anthropic's shape, that of Gemini, Cohere and Ollama, and Together's bare array."""
 
 
 class ListingError(Exception):
@@ -81,7 +87,15 @@ async def list_models(provider: Provider, clocks: Clocks = LISTING) -> tuple[str
     link = provider.link
     if link is None or provider.listing is None:
         raise ListingError("it has no list of models")
-    head = b"GET %b%b HTTP/1.1\r\n%b\r\n" % (link.path, provider.listing.encode(), link.lines)
+    path = link.path + provider.listing.encode()
+    lines = link.lines
+    try:
+        if provider.signer is not None:
+            signed = await provider.signer("GET", link.site + path.decode(), (), b"")
+            lines += b"".join([b"%b: %b\r\n" % pair for pair in signed])
+    except auth.AuthError as error:
+        raise ListingError(str(error)) from error
+    head = b"GET %b HTTP/1.1\r\n%b\r\n" % (path, lines)
     try:
         response = await link.origin.send(head, b"", clocks)
         try:
@@ -96,4 +110,10 @@ async def list_models(provider: Provider, clocks: Clocks = LISTING) -> tuple[str
         found = _LISTS.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ListingError("its list of models cannot be read") from error
-    return tuple(model.id for model in (found if isinstance(found, list) else found.data))
+    if isinstance(found, list):
+        return tuple(model.id for model in found)
+    if found.data is not None:
+        return tuple(model.id for model in found.data)
+    if found.models is None:
+        raise ListingError("its list of models cannot be read")
+    return tuple(model.name.removeprefix("models/") for model in found.models)

@@ -9,7 +9,7 @@ import msgspec
 
 from understudy import clock
 from understudy.canon import Fault
-from understudy.gateway import relay
+from understudy.gateway import relay, surface
 from understudy.gateway.app import Gateway
 from understudy.gateway.call import Call
 from understudy.gateway.client import AsgiClient
@@ -29,7 +29,7 @@ class Probed(msgspec.Struct, frozen=True):
 
 async def probe(gateway: Gateway, route: Route, target: Target) -> Probed:
     """Ask `target` for a short answer by the way every call takes, and hang up at its first content."""
-    call = Call(msgspec.json.encode({"model": target.model, **_BODY}), {})
+    call = Call(msgspec.json.encode({"model": target.model, **_BODY}), {}, surface.DOORS["/v1/chat/completions"])
     exchange = Exchange(call, route)
     record = Attempt(target)
     exchange.attempts.append(record)

@@ -8,7 +8,8 @@ from typing import Literal
 import msgspec
 
 from understudy import clock
-from understudy.canon import Fault
+from understudy.canon import Fault, Loss
+from understudy.dialects import StreamEncoder
 from understudy.gateway.call import Call
 from understudy.gateway.routing import Route, Target
 
@@ -26,7 +27,8 @@ _COUNT = itertools.count(1)
 class Attempt:
     """One try of an exchange at one target. Times are `clock.monotonic` seconds, None for what did not happen.
 
-    `skipped` counts events of a stream that could not be read and were left out.
+    `skipped` counts events of a stream that could not be read and were left out. `losses` are what translation could
+    not carry: of the request from the start, of the answer as it came.
     """
 
     __slots__ = (
@@ -37,6 +39,7 @@ class Attempt:
         "first_content",
         "head",
         "label",
+        "losses",
         "skipped",
         "started",
         "target",
@@ -51,14 +54,18 @@ class Attempt:
         self.first_content: float | None = None
         self.ended: float | None = None
         self.skipped = 0
+        self.losses: list[Loss] = []
         self.fault: Fault | None = None
         self.action: str | None = None
 
 
 class Exchange:
-    """A call, its route and its attempts. `outcome` is None while it runs; `wall` is the Unix time of its start."""
+    """A call, its route and its attempts. `outcome` is None while it runs; `wall` is the Unix time of its start.
 
-    __slots__ = ("attempts", "call", "deadline", "ended", "id", "outcome", "route", "started", "wall")
+    `encoder` writes the client's stream, if that is a translated one and has begun.
+    """
+
+    __slots__ = ("attempts", "call", "deadline", "encoder", "ended", "id", "outcome", "route", "started", "wall")
 
     def __init__(self, call: Call, route: Route) -> None:
         self.wall = clock.wall()
@@ -68,6 +75,7 @@ class Exchange:
         self.call = call
         self.route = route
         self.attempts: list[Attempt] = []
+        self.encoder: StreamEncoder | None = None
         self.ended: float | None = None
         self.outcome: Outcome | None = None
 
@@ -79,3 +87,4 @@ class Failure(msgspec.Struct, frozen=True):
     status: int = 0
     headers: Headers = []
     body: bytes = b""
+    dialect: str = ""

@@ -1,4 +1,5 @@
-"""One attempt at a target that speaks the client's dialect: the bytes go through as they are.
+"""One attempt at a target. Where it speaks the client's dialect, the bytes go through as they are; `translate.py` has
+the other case.
 
 This is the hot path. A stream costs one read, one look (`Watch`) and one write for each piece that arrives, whatever
 the number of events in it; nothing is decoded whole, nothing is logged, no task is started.
@@ -11,29 +12,19 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
-from understudy import clock
+from understudy import clock, dialects
 from understudy.canon import Fault
-from understudy.dialects import openai_chat
-from understudy.dialects.openai_chat.watch import Watch, answer_fault
+from understudy.dialects.wire import Malformed
+from understudy.gateway import surface, translate
+from understudy.gateway.arriving import LARGEST_PREAMBLE, last_piece, transport_fault, whole_body
 from understudy.gateway.client import Client
-from understudy.gateway.record import Attempt, Exchange, Failure, Headers
+from understudy.gateway.record import Exchange, Failure, Headers
 from understudy.gateway.routing import Target, link
 from understudy.local.embedded import Embedded, EngineFailed, QueueFull
 from understudy.providers import auth
 from understudy.resilience import classify
 from understudy.upstream import Client as Transport
 from understudy.upstream import Response, TransportError
-
-LARGEST_ANSWER = 64 * 1024 * 1024
-"""Bytes of an answer that is not streamed. It is held until it is whole, so that a broken one can still be moved."""
-
-LARGEST_ERROR = 1024 * 1024
-
-LARGEST_PREAMBLE = 1024 * 1024
-"""Bytes of a stream that are held while there is no content in it: comments, the role, what a filter found."""
-
-AFTER_FINISH = 5.0
-"""Seconds for what may follow the last finish reason: usage, `[DONE]`. Some servers send neither and keep silent."""
 
 NOT_PASSED_ON = frozenset(
     {
@@ -42,21 +33,13 @@ NOT_PASSED_ON = frozenset(
         b"transfer-encoding", b"upgrade",
         # ours to say
         b"content-length", b"content-encoding", b"date", b"server", b"vary", b"via",
-        b"x-understudy-attempts", b"x-understudy-exchange", b"x-understudy-target",
+        b"x-understudy-attempts", b"x-understudy-exchange", b"x-understudy-losses", b"x-understudy-target",
         # speak of the provider's site to a browser, not of the answer
         b"alt-svc", b"nel", b"report-to", b"set-cookie", b"set-cookie2", b"strict-transport-security",
         b"access-control-allow-credentials", b"access-control-allow-headers", b"access-control-allow-methods",
         b"access-control-allow-origin", b"access-control-expose-headers", b"access-control-max-age",
     }
 )  # fmt: skip
-
-_KINDS = {
-    "connect_timeout": "unreachable",
-    "cut": "stream_cut",
-    "bad_response": "bad_answer",
-    "pool_full": "queue_full",
-}
-"""The transport's words for a fault, where the table has another."""
 
 
 def attempt(
@@ -90,22 +73,42 @@ async def _embedded(
 
 
 async def _send(target: Target, exchange: Exchange, client: Client) -> Failure | None:
-    call, record = exchange.call, exchange.attempts[-1]
-    body = call.body_for(target)
+    call, record, provider = exchange.call, exchange.attempts[-1], target.provider
+    # An array can't be cut between elements without being read: it is written anew from events.
+    own = provider.dialect == call.door.dialect and call.door.form != "array"
+    try:
+        body = call.body_for(target) if own else await translate.body_for(target, exchange)
+    except Malformed as error:
+        return Failure(Fault("malformed_request", status=400, param=error.field, message=str(error), phase="send"))
+    except translate.StrictError as error:
+        return Failure(Fault("lossy", status=400, param=error.field, message=str(error), phase="send"))
     assert target.link is not None
+    head, path = target.link.start(target.model, stream=call.stream, form=call.door.form if own else "")
+    head += call.lines_for(target)
+    if provider.signer is not None:
+        url = target.link.site + path.decode()
+        try:
+            signed = await provider.signer("POST", url, ((b"content-type", b"application/json"),), body)
+        except auth.AuthError as error:
+            return Failure(Fault("bad_key", message=str(error), phase="send"))
+        head += b"".join([b"%b: %b\r\n" % pair for pair in signed])
+    head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body))
     clocks = exchange.route.clocks if call.stream else exchange.route.whole_clocks
     try:
-        response = await target.link.origin.send(call.head_for(target, len(body)), body, clocks, exchange.deadline)
+        response = await target.link.origin.send(head, body, clocks, exchange.deadline)
     except TransportError as error:
-        return Failure(_transport_fault(error, "send" if error.sent else "connect"))
+        return Failure(transport_fault(error, "send" if error.sent else "connect"))
     record.connected, record.head = response.connected, response.head_at
     try:
         headers = _passed_on(response.headers)
-        if response.status == 200 and call.stream and _is_stream(headers):
-            return await _stream(response, headers, client, record)
+        stream = response.status == 200 and call.stream and _is_stream(headers, provider.dialect)
+        if not own:
+            return await (translate.stream if stream else translate.whole)(response, target, exchange, client)
+        if stream:
+            return await _stream(response, headers, exchange, client)
         return await _whole(response, headers, exchange, client)
     except TransportError as error:
-        return Failure(_transport_fault(error, "stream" if call.stream else "body"))
+        return Failure(transport_fault(error, "stream" if call.stream else "body"))
     finally:
         response.cancel()
 
@@ -119,16 +122,17 @@ def _passed_on(headers: Headers) -> Headers:
     return [pair for pair in headers if pair[0] not in NOT_PASSED_ON]
 
 
-def _is_stream(headers: Headers) -> bool:
-    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+def _is_stream(headers: Headers, dialect: str) -> bool:
+    return any(name == b"content-type" and surface.is_stream(value, dialect) for name, value in headers)
 
 
-async def _stream(response: Response, headers: Headers, client: Client, record: Attempt) -> Failure | None:
-    watch = Watch()
+async def _stream(response: Response, headers: Headers, exchange: Exchange, client: Client) -> Failure | None:
+    record, name = exchange.attempts[-1], exchange.call.door.dialect
+    watch = dialects.watch(name)
     held: list[bytes] = []
     size = 0
     while True:
-        data = await (_last(response) if watch.whole else response.read())
+        data = await (last_piece(response) if watch.whole else response.read())
         ready = watch.feed(data) if data else watch.close()
         if watch.moved:
             watch.moved = False
@@ -153,10 +157,10 @@ async def _stream(response: Response, headers: Headers, client: Client, record: 
     if watch.fault is not None:
         if client.committed and rest:
             await client.write(rest)
-        return Failure(classify(watch.fault, openai_chat.NAME))
+        return Failure(classify(watch.fault, name))
     # A finish other than a plain stop says something, even without content.
     if not watch.content and watch.finish in (None, "stop"):
-        return Failure(Fault("empty_answer", status=200, phase="stream"), 200, headers, rest)
+        return Failure(Fault("empty_answer", status=200, phase="stream"), 200, headers, rest, name)
     if not client.committed:
         record.first_content = clock.monotonic()
         await client.start(200, headers)
@@ -165,33 +169,11 @@ async def _stream(response: Response, headers: Headers, client: Client, record: 
     return None
 
 
-async def _last(response: Response) -> bytes:
-    """The next piece after every choice has finished: now whatever ends the stream is its end, and soon."""
-    clocks = response.clocks
-    response.hurry(AFTER_FINISH)
-    try:
-        return await response.read()
-    except TransportError:
-        return b""
-    finally:
-        response.clocks = clocks  # some servers finish in the middle and go on
-
-
 async def _whole(response: Response, headers: Headers, exchange: Exchange, client: Client) -> Failure | None:
-    good = response.status == 200
-    body = await response.body(LARGEST_ANSWER if good else LARGEST_ERROR)
-    if good:
-        fault = answer_fault(body, streamed=exchange.call.stream)
-    else:
-        named = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
-        fault = openai_chat.decode_fault(response.status, named, body)
+    dialect = dialects.get(exchange.call.door.dialect)
+    body, fault = await whole_body(response, dialect, streamed=exchange.call.stream)
     if fault is not None:
-        return Failure(classify(fault, openai_chat.NAME), response.status, headers, body)
+        return Failure(fault, response.status, headers, body, dialect.NAME)
     exchange.attempts[-1].first_content = clock.monotonic()
     await client.whole(200, headers, body)
     return None
-
-
-def _transport_fault(error: TransportError, phase: str) -> Fault:
-    kind = _KINDS.get(error.kind, error.kind)
-    return Fault(kind, message=error.message, phase=phase)  # type: ignore[arg-type]  # one of Phase by construction

@@ -16,18 +16,17 @@ import msgspec
 
 from understudy import __version__
 from understudy.gateway import config as settings
+from understudy.gateway import surface
 from understudy.local.embedded import Embedded
-from understudy.providers import auth, catalogue
+from understudy.providers import auth, catalogue, signing
 from understudy.resilience import Place
 from understudy.upstream import Client, Clocks, Origin, split_url
 
-OPERATIONS = {"openai-chat": "/chat/completions"}
-"""Where each dialect takes a call, below the provider's base URL."""
-
-FORWARDED = frozenset(
-    {b"openai-beta", b"idempotency-key", b"x-client-request-id", b"traceparent", b"tracestate", b"accept-language"}
-)
+FORWARDED = frozenset({b"idempotency-key", b"x-client-request-id", b"traceparent", b"tracestate", b"accept-language"})
 """Client headers that mean something to a provider. Others can hold secrets or addresses and stay here."""
+
+_FIXED = {"anthropic-messages": {"anthropic-version": "2023-06-01"}}
+"""Headers that a dialect itself asks for, whoever speaks it."""
 
 _ON_DEMAND = 4096
 """Routes kept for names that no configuration lists. Clients choose names, so there must be an end to them."""
@@ -38,7 +37,8 @@ _LONGEST_NAME = 512
 
 class Link(msgspec.Struct, frozen=True):
     """How requests reach a server. `lines` are the headers of every request; `head` is a whole request head but for the
-    client's own headers and the length.
+    client's own headers and the length, where the path is the same for every call (else it is empty). `site` is the
+    address without any path.
     """
 
     base_url: str
@@ -46,6 +46,15 @@ class Link(msgspec.Struct, frozen=True):
     path: bytes
     lines: bytes
     head: bytes
+    dialect: str
+    site: str
+
+    def start(self, model: str, *, stream: bool, form: str = "") -> tuple[bytes, bytes]:
+        """The request's head so far, and the path it asks for."""
+        if self.head and not form:
+            return self.head, b""
+        path = surface.provider_path(self.dialect, self.path.decode(), model, stream=stream, form=form).encode()
+        return b"POST %b HTTP/1.1\r\n%bcontent-type: application/json\r\n" % (path, self.lines), path
 
 
 class Provider:
@@ -56,8 +65,8 @@ class Provider:
     """
 
     __slots__ = (
-        "cooldown", "dialect", "engines", "forward", "found", "key_label", "link", "listed", "listing", "name",
-        "serves",
+        "cooldown", "dialect", "engines", "forward", "forward_foreign", "found", "key_label", "link", "listed",
+        "listing", "name", "serves", "signer",
     )  # fmt: skip
 
     def __init__(self, name: str, dialect: str, found: str) -> None:
@@ -66,12 +75,14 @@ class Provider:
         self.found = found
         self.key_label = ""
         self.cooldown = True
-        self.forward = FORWARDED
+        self.forward = FORWARDED | surface.FORWARDED.get(dialect, frozenset())
+        self.forward_foreign = FORWARDED
         self.serves: tuple[str, ...] = ()
         self.listed: tuple[str, ...] = ()
         self.listing: str | None = None
         self.link: Link | None = None
         self.engines: Mapping[str, Embedded] = {}
+        self.signer: signing.Signer | None = None
 
     def serving(self, model: str) -> bool:
         """Whether `model`, a bare name, is known to be this provider's."""
@@ -106,6 +117,8 @@ class Route(msgspec.Struct, frozen=True):
     deadline: float
     retries: int
     why: str
+    strict: bool = False
+    other_vector_space: bool = False
 
 
 class NoRouteError(Exception):
@@ -193,7 +206,10 @@ class Routing:
             progress=setting("progress_timeout"),
         )
         whole = Clocks(clocks.connect, setting("answer_timeout"), clocks.liveness, clocks.progress)
-        return Route(name, tuple(targets), clocks, whole, setting("deadline"), int(setting("retries")), why)
+        return Route(
+            name, tuple(targets), clocks, whole, setting("deadline"), int(setting("retries")), why,
+            strict=bool(setting("strict")), other_vector_space=bool(setting("other_vector_space")),
+        )  # fmt: skip
 
     def _expand(self, names: Sequence[str], within: str) -> list[Target]:
         """The targets behind `names`, routes among them replaced by theirs. The configuration has no circles."""
@@ -225,16 +241,24 @@ def configured(
         return None
     scheme = values.auth or (row.auth if row else "bearer")
     key, label = _credential(row, values, environ)
-    if key is None and scheme != "none" and row is not None and not catalogue.is_local(row):
+    signer = scheme if scheme in signing.SIGNERS else row.signed if row is not None and key is None else None
+    if key is None and scheme != "none" and row is not None and not catalogue.is_local(row) and signer is None:
         return None
     provider = Provider(name, values.dialect or (row.dialect if row else ""), found)
     provider.key_label = label
     provider.cooldown = values.cooldown
-    provider.forward |= {header.lower().encode() for header in values.forward}
+    also = {header.lower().encode() for header in values.forward}
+    provider.forward |= also
+    provider.forward_foreign |= also
     provider.serves = row.serves if row else ()
     provider.listed = tuple(values.models)
     provider.listing = row.listing if row else "/models"
-    extra = [(k.lower().encode(), settings.reveal(v, environ).encode()) for k, v in values.headers.items()]
+    if signer is not None:
+        provider.signer = signing.SIGNERS[signer](environ)
+        key = None
+    fixed = row.headers if row is not None and row.dialect == provider.dialect else {}
+    extra = [(k.encode(), v.encode()) for k, v in {**_FIXED.get(provider.dialect, {}), **fixed}.items()]
+    extra += [(k.lower().encode(), settings.reveal(v, environ).encode()) for k, v in values.headers.items()]
     pairs = (*(auth.headers(scheme, key) if key is not None else ()), *extra)
     provider.link = link(base_url, provider.dialect, client, pairs)
     return provider
@@ -251,9 +275,10 @@ def link(base_url: str, dialect: str, client: Client, headers: Iterable[tuple[by
         *headers,
     )
     lines = b"".join(b"%b: %b\r\n" % pair for pair in pairs)
-    operation = path + OPERATIONS[dialect].encode()
-    head = b"POST %b HTTP/1.1\r\n%bcontent-type: application/json\r\n" % (operation, lines)
-    return Link(base_url, client.origin(base_url), path, lines, head)
+    made = Link(base_url, client.origin(base_url), path, lines, b"", dialect, f"{address.scheme}://{address.authority}")
+    if surface.names_model(dialect):
+        return made
+    return msgspec.structs.replace(made, head=made.start("", stream=False)[0])
 
 
 def _credential(

@@ -16,7 +16,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from understudy import clock
+from understudy.gateway import surface
 from understudy.gateway.app import CLIENT_LEFT, DEPARTED, Gateway
+from understudy.gateway.surface import Door
 from understudy.gateway.turn import Turn
 
 _BAD_REQUEST = (
@@ -29,6 +31,9 @@ _TOO_LARGE = _BAD_REQUEST % (
     b"headers_too_large",
 )
 _NOT_HTTP = _BAD_REQUEST % (b"400 Bad Request", b"This is not a valid HTTP/1.1 request.", b"invalid_http")
+
+_DOORS = {path.encode(): door for path, door in surface.DOORS.items()}
+_NO_CALLS = (b"/healthz", b"/readyz", b"/v1/models")
 
 BACKLOG = 4096
 """Connections that may wait to be accepted."""
@@ -75,14 +80,22 @@ class Protocol(HttpToolsProtocol):
             if size > self.max_headers:
                 self.too_large = True
                 raise ValueError("head too large")
-        if self.gateway is not None and self.url == b"/v1/chat/completions" and self._ordinary():
+        if self.gateway is not None and (door := self._door()) is not None and self._ordinary():
             keep_alive = self.parser.should_keep_alive()
-            self.turn = turn = Turn(self, self.gateway, dict(self.headers), keep_alive=keep_alive)
+            self.turn = turn = Turn(self, self.gateway, dict(self.headers), door, keep_alive=keep_alive)
             self.cycle = turn  # type: ignore[assignment]  # it has all of a cycle that uvicorn uses
             turn.begin()
         else:
             self.turn = None
             super().on_headers_complete()
+
+    def _door(self) -> Door | None:
+        """What this request's URL says, if it is a call."""
+        known = _DOORS.get(self.url)
+        if known is not None or self.url.startswith(_NO_CALLS):
+            return known
+        path, _, query = self.url.decode("latin-1").partition("?")
+        return surface.door(path, query)
 
     def _ordinary(self) -> bool:
         """Whether this request is a plain call, with no other before it on the connection."""

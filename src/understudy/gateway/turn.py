@@ -1,4 +1,4 @@
-"""One call on one connection, answered without ASGI: the way of every chat completion over HTTP.
+"""One call on one connection, answered without ASGI: the way of every model call over HTTP.
 
 ASGI costs a call more than relaying it does: an event, a coroutine and a dictionary for each message, and a check of
 every header. Here a call is one task and one or two writes. `server.py` makes a `Turn` where uvicorn would make its own
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from understudy.gateway.app import Gateway, RefusedError
 from understudy.gateway.client import marks
 from understudy.gateway.record import Exchange, Headers
+from understudy.gateway.surface import Door
 
 if TYPE_CHECKING:
     from understudy.gateway.server import Protocol
@@ -40,6 +41,7 @@ class Turn:
         "_size",
         "committed",
         "disconnected",
+        "door",
         "exchange",
         "headers",
         "keep_alive",
@@ -51,13 +53,16 @@ class Turn:
 
     message_event = _Nobody()
 
-    def __init__(self, protocol: Protocol, gateway: Gateway, headers: dict[bytes, bytes], *, keep_alive: bool) -> None:
+    def __init__(
+        self, protocol: Protocol, gateway: Gateway, headers: dict[bytes, bytes], door: Door, *, keep_alive: bool
+    ) -> None:
         self._protocol = protocol
         self._gateway = gateway
         self._counted = False
         self._head = b""
         self._size = 0
         self.headers = headers
+        self.door = door
         self._body: list[bytes] = []
         self.keep_alive = keep_alive
         self.more_body = True
@@ -73,7 +78,7 @@ class Turn:
     def begin(self) -> None:
         """The head is here: refuse at once what need not be read."""
         try:
-            self._gateway.admit(self.headers)
+            self._gateway.admit(self.headers, self.door)
         except RefusedError as refused:
             self.refuse(refused)
         else:
@@ -93,7 +98,7 @@ class Turn:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         try:
-            await self._gateway.chat(self.headers, body, self)
+            await self._gateway.call(self.headers, body, self.door, self)
         except RefusedError as refused:
             self.refuse(refused)
         finally:
@@ -109,7 +114,7 @@ class Turn:
 
     def refuse(self, refused: RefusedError) -> None:
         """Answer with an error of ours."""
-        status, headers, body = refused.answer()
+        status, headers, body = refused.answer(self.door.dialect)
         self._respond(status, headers, body)
 
     # -- the answer ------------------------------------------------------------------------------------------------

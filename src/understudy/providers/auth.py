@@ -29,12 +29,28 @@ def api_key(key: str) -> Headers:
     return ((b"api-key", key.encode("latin-1")),)
 
 
+def x_api_key(key: str) -> Headers:
+    """`x-api-key: <key>`, as Anthropic has it."""
+    return ((b"x-api-key", key.encode("latin-1")),)
+
+
+def x_goog_api_key(key: str) -> Headers:
+    """`x-goog-api-key: <key>`, as the Gemini API has it."""
+    return ((b"x-goog-api-key", key.encode("latin-1")),)
+
+
 def none(key: str) -> Headers:  # noqa: ARG001 - every scheme takes the key, also the one that sends nothing
     """Nothing at all, for servers that ask for no key."""
     return ()
 
 
-SCHEMES: dict[str, Scheme] = {"bearer": bearer, "api-key": api_key, "none": none}
+SCHEMES: dict[str, Scheme] = {
+    "bearer": bearer,
+    "api-key": api_key,
+    "x-api-key": x_api_key,
+    "x-goog-api-key": x_goog_api_key,
+    "none": none,
+}
 
 
 def headers(scheme: str, key: str) -> Headers:

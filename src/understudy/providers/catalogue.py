@@ -20,7 +20,10 @@ import msgspec
 
 FILE = "catalogue.toml"
 
-DIALECTS = ("openai-chat",)
+DIALECTS = (
+    "anthropic-messages", "bedrock-converse", "cohere-chat", "gemini", "ollama", "openai-chat", "openai-completions",
+    "openai-responses",
+)  # fmt: skip
 """The wire formats that a provider may speak: those that have a module in `dialects/`."""
 
 Capability = Literal[
@@ -68,6 +71,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     sources: tuple[Source, ...]
     base_url: str | None = None
     env: tuple[str, ...] = ()
+    signed: str | None = None
+    headers: dict[str, str] = {}
     port: int | None = None
     other_ports: tuple[int, ...] = ()
     listing: str | None = None
