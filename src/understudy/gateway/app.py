@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import msgspec
 
 from understudy import __version__, clock, dialects
 from understudy.canon import Fault
 from understudy.dialects.wire import Malformed
-from understudy.gateway import counting, keys, models, surface
+from understudy.gateway import counting, keeping, keys, models, surface
 from understudy.gateway import exchange as exchanges
 from understudy.gateway.call import BadCallError, Call
 from understudy.gateway.client import AsgiClient, Client, Receive, Scope, Send
 from understudy.gateway.listing import Listing
 from understudy.gateway.record import Exchange, Headers
+from understudy.gateway.responses import BadPageError
 from understudy.gateway.routing import NoRouteError, Route, Routing
+from understudy.gateway.stored import Stored, StoredError
 from understudy.gateway.surface import Door
 from understudy.resilience import Cooldowns
 from understudy.upstream import Client as Transport
@@ -64,6 +67,7 @@ class Gateway:
         self.observers: list[Observer] = []
         self.stopping = False
         self.open = 0
+        self.stored = _store(routing.config.server.stored_responses)
         self._listing = Listing(routing)
         self._keys = frozenset(key.encode() for key in api_keys)
         self._bearers = frozenset(b"Bearer " + key.encode() for key in api_keys)
@@ -105,6 +109,8 @@ class Gateway:
         """The handlers of a path that has a model's name in it."""
         if models.named(path) is not None:
             return {"GET": self._model}
+        if path.startswith("/v1/responses/") and path not in counting.PATHS:
+            return self._stored_methods(path)
         if counting.at(path) is not None:
             return {"POST": self._count}
         return {"POST": self._call} if surface.door(raw.decode("latin-1").partition("?")[0]) else None
@@ -151,6 +157,11 @@ class Gateway:
 
     async def call(self, headers: Mapping[bytes, bytes], body: bytes, door: Door, client: Client) -> None:
         """Answer one call. A task that is cancelled with CLIENT_LEFT ends quietly. Raises RefusedError."""
+        store = self.stored if door.dialect == surface.RESPONSES else None
+        if store is not None:
+            body = await keeping.expanded(body, headers, store)
+            keeper = keeping.Keeper(client)
+            client = keeper
         try:
             call = Call(body, headers, door)
             route = self.routing.routes.get(call.model) or await self.route(call.model)
@@ -170,6 +181,8 @@ class Gateway:
                 raise
         finally:
             exchange.ended = clock.monotonic()
+            if store is not None and exchange.outcome == "answered":
+                keeper.put(body, headers, store)
             for observer in self.observers:
                 observer(exchange)
 
@@ -255,6 +268,43 @@ class Gateway:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
         await AsgiClient(send).whole(*answer)
 
+    # -- stored responses ----------------------------------------------------------------------------------------------
+
+    def _stored_methods(self, path: str) -> dict[str, Handler] | None:
+        rest = path.removeprefix("/v1/responses/").split("/")
+        if len(rest) == 1:
+            return {"GET": self._response, "DELETE": self._response}
+        known: dict[str, dict[str, Handler]] = {
+            "input_items": {"GET": self._response},
+            "cancel": {"POST": self._cancel},
+        }
+        return known.get(rest[1]) if len(rest) == 2 else None
+
+    async def _response(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = self._reader(scope)
+        name, _, what = scope["path"].removeprefix("/v1/responses/").partition("/")
+        found = None
+        if self.stored is not None:
+            try:
+                if what:
+                    found = await keeping.items(name, headers, scope.get("query_string", b""), self.stored)
+                elif scope["method"] == "DELETE":
+                    found = await keeping.delete(name, headers, self.stored)
+                else:
+                    found = await keeping.get(name, headers, self.stored)
+            except BadPageError as error:
+                raise RefusedError(400, "invalid_value", str(error), param=error.param) from None
+            except StoredError as error:
+                raise RefusedError(503, "not_stored", str(error)) from None
+        if found is None:
+            raise RefusedError(404, "response_not_found", f"Response with id '{name[:100]}' not found.", param="id")
+        await _json(send, found)
+
+    async def _cancel(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+        self._reader(scope)
+        why = "Responses run in the foreground here: close the connection to cancel one."
+        raise RefusedError(501, "not_supported", why)
+
     def _reader(self, scope: Scope) -> Mapping[bytes, bytes]:
         """The headers of a request that needs a key and nothing else."""
         headers = dict(scope["headers"])
@@ -291,10 +341,18 @@ class Gateway:
     async def close(self) -> None:
         """Close every connection and stop every embedded engine."""
         await self._listing.close()
+        if self.stored is not None:
+            await self.stored.close()
         await self.transport.close()
         for provider in self.routing.providers.values():
             for engine in provider.engines.values():
                 await engine.stop()
+
+
+def _store(setting: str) -> Stored | None:
+    if setting == "off":
+        return None
+    return Stored(":memory:" if setting == "memory" else Path(setting).expanduser())
 
 
 def _check_media(headers: Mapping[bytes, bytes]) -> None:

@@ -26,7 +26,9 @@ class Client(Protocol):
     """
 
     exchange: Exchange | None
-    committed: bool
+
+    @property
+    def committed(self) -> bool: ...
 
     async def start(self, status: int, headers: Headers) -> None: ...
 

@@ -43,6 +43,13 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_open: Annotated[
         int, Meta(ge=1, description="Calls that may be under way at once; a further one is answered 503.")
     ] = 4096
+    stored_responses: Annotated[
+        str,
+        Meta(
+            description="Where responses of the Responses API are kept, so that `previous_response_id` works whichever "
+            "provider answers: `memory` (until the gateway stops), a file's path, or `off`. Not with `store: false`."
+        ),
+    ] = "memory"
     drain: Annotated[
         Seconds, Meta(description="Seconds that running streams get to finish when the gateway is told to stop.")
     ] = 30.0

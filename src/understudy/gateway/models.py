@@ -1,7 +1,7 @@
 """Lists of models, in the shape that each client dialect's SDK reads.
 
-Anthropic's and Cohere's lists stand at OpenAI's path: their SDKs are known by a header each. Sources: the SDKs' own
-types and requests (`openai`, `anthropic`, `google-genai`, `cohere`, `ollama`).
+Lists of other vendors may stand at OpenAI's path: each SDK is known by a header. Sources: the SDKs' own types and
+requests (`openai`, `anthropic`, `google-genai`, `cohere`, `ollama`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def listed(path: str, headers: Headers, names: Sequence[str]) -> dict[str, Any]:
     """The list at `path`."""
     if path == "/api/tags":
         return {"models": [_ollama(name) for name in names]}
-    if path != "/v1/models":
+    if path != "/v1/models" or _is_google(headers):
         return {"models": [_gemini(name) for name in names]}
     if b"anthropic-version" in headers:
         ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
@@ -53,11 +53,15 @@ def listed(path: str, headers: Headers, names: Sequence[str]) -> dict[str, Any]:
 
 def described(path: str, headers: Headers, name: str) -> dict[str, Any]:
     """One model at `path`."""
-    if path.startswith("/v1beta/"):
+    if path.startswith("/v1beta/") or _is_google(headers):
         return _gemini(name)
     if b"anthropic-version" in headers:
         return _anthropic(name)
     return _cohere(name) if _is_cohere(headers) else _openai(name)
+
+
+def _is_google(headers: Headers) -> bool:
+    return b"x-goog-api-client" in headers or b"x-goog-api-key" in headers
 
 
 def _is_cohere(headers: Headers) -> bool:

@@ -8,7 +8,7 @@ Shapes are those of OpenAI's own specification (`CreateResponse.input`, `Respons
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -62,7 +62,7 @@ def expand(body: bytes, items: list[Item]) -> bytes:
 
 
 def input_items(
-    entry: Entry, limit: int = DEFAULT_LIMIT, order: Literal["asc", "desc"] = "desc", after: str | None = None
+    entry: Entry, limit: int = DEFAULT_LIMIT, order: str = "desc", after: str | None = None
 ) -> dict[str, Any]:
     """A page of what went into a response, as `GET /v1/responses/{id}/input_items` gives it.
 
