@@ -16,7 +16,10 @@ from understudy.sim import Sim
 
 
 class Running:
-    """`config` may use `{a}` and `{b}`: the base URLs of two simulated providers. Use as a context manager."""
+    """`config` may use `{a}` and `{b}`: the base URLs of two simulated providers. Use as a context manager.
+
+    `{root}` is the first's without `/v1`.
+    """
 
     def __init__(self, config="", environ=None, *, local=False, port=0):
         self.config, self.environ, self.local, self.port = config, environ or {}, local, port
@@ -67,7 +70,7 @@ class Running:
         try:
             self.loop = asyncio.get_running_loop()
             async with self.a, self.b:
-                text = self.config.replace("{a}", self.a.url).replace("{b}", self.b.url)
+                text = self.config.replace("{a}", self.a.url).replace("{b}", self.b.url).replace("{root}", self.a.root)
                 self.gateway = await assemble(parse(text, "test.toml", self.environ), self.environ)
                 if not self.local:
                     self.gateway.routing.providers.pop("local", None)

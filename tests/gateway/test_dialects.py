@@ -1,10 +1,9 @@
 """Every client dialect onto every provider dialect, over real sockets.
 
-Only `openai-chat` is simulated. For each other dialect there is a provider whose address is the gateway itself: a call
-to `via-gemini/first/ok` leaves in the gemini dialect, comes in again as a gemini client's call, and goes on to the
-simulator.
-So a call passes two translations, and each half faces the other. What outside eyes see is checked by the SDKs
-(`tests/sdk/test_dialects.py`).
+Providers of each dialect are of two kinds. `sim-gemini/ok` is the simulator, which reads and writes with code of its
+own. `via-gemini/first/ok` is the gateway itself once more: a call leaves in the gemini dialect, comes in again as a
+gemini client's call, and goes on to the simulator; so it passes two translations. What outside eyes see is checked by
+the SDKs (`tests/sdk/test_dialects.py`).
 """
 
 import socket
@@ -23,16 +22,31 @@ KEY = "gateway-key"
 ANSWER = "This is a simulated answer"
 
 
+TALKS = [name for name in NAMES if name != "openai-completions"]
+PROVIDERS = [*(f"via-{name}/first/ok" for name in NAMES), *(f"sim-{name}/ok" for name in NAMES)]
+CALLERS = [*(f"via-{name}/first/ok" for name in TALKS), *(f"sim-{name}/ok" for name in TALKS)]
+
+
 def config(port):
     via = "".join(
         f'[providers.via-{name}]\ndialect = "{name}"\nbase_url = "http://127.0.0.1:{port}{BASES.get(name, "")}"\n'
         f'api_key = "{KEY}"\ncooldown = false\n'
         for name in NAMES
     )
+    via += "".join(
+        f'[providers.sim-{name}]\ndialect = "{name}"\nbase_url = "{{root}}{BASES.get(name, "")}"\napi_key = "x"\n'
+        "cooldown = false\n"
+        for name in NAMES
+    )
     routes = "".join(
         f'[routes.strict-{name}]\ntargets = ["via-{name}/first/ok"]\nstrict = true\n'
         f'[routes.moves-{name}]\ntargets = ["via-{name}/first/overloaded", "second/ok"]\n'
         for name in NAMES
+    )
+    routes += "".join(
+        f'[routes.breaks-{name}-{behaviour}]\ntargets = ["sim-{name}/{behaviour}", "second/ok"]\n'
+        for name in NAMES
+        for behaviour in ("overloaded", "internal", "rate-limit", "invalid-key")
     )
     return f'[server]\nkeys = ["{KEY}"]\n' + TWO.replace("0.4", "5") + via + routes
 
@@ -64,23 +78,23 @@ def text_of(answer):
     return "".join(part.text for part in answer.choices[0].parts if isinstance(part, Text))
 
 
-@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("client", NAMES)
 def test_an_answer_reaches_every_client_from_every_provider(gateway, client, provider):
-    response = ask(gateway, client, f"via-{provider}/first/ok")
+    response = ask(gateway, client, provider)
     assert response.status_code == 200, response.text
     answer = dialects.get(client).decode_answer(response.content)
     assert text_of(answer).startswith(ANSWER)
     assert answer.choices[0].finish == "stop"
     assert answer.usage.input
     assert answer.usage.output
-    assert response.headers["x-understudy-target"] == f"via-{provider}/first/ok"
+    assert response.headers["x-understudy-target"] == provider
 
 
-@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("client", NAMES)
 def test_a_stream_reaches_every_client_from_every_provider(gateway, client, provider):
-    response = ask(gateway, client, f"via-{provider}/first/ok", stream=True)
+    response = ask(gateway, client, provider, stream=True)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].encode().startswith(surface.STREAM_TYPES[client])
     events = read_stream(client, response)
@@ -94,14 +108,13 @@ WEATHER = Tool(
     description="The weather in a city",
     parameters={"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 )
-TALKS = [name for name in NAMES if name != "openai-completions"]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("provider", TALKS)
+@pytest.mark.parametrize("provider", CALLERS)
 @pytest.mark.parametrize("client", TALKS)
 def test_a_tool_call_reaches_every_client_from_every_provider(gateway, client, provider, stream):
-    response = ask(gateway, client, f"via-{provider}/first/ok", tools=(WEATHER,), stream=stream, text="Use the tool")
+    response = ask(gateway, client, provider, tools=(WEATHER,), stream=stream, text="Use the tool")
     assert response.status_code == 200, response.text
     if stream:
         events = read_stream(client, response)
@@ -144,6 +157,15 @@ def test_a_cut_after_the_first_words_is_an_error_in_the_clients_stream(gateway, 
         assert dialects.get(client).decode_fault(response.status_code, {}, response.content).message
         return
     assert isinstance(read_stream(client, response)[-1], Failed)
+
+
+@pytest.mark.parametrize("client", NAMES)
+def test_a_provider_that_breaks_in_its_own_words_moves_the_call(gateway, client):
+    for name in NAMES:
+        for behaviour in ("overloaded", "internal", "rate-limit", "invalid-key"):
+            response = ask(gateway, client, f"breaks-{name}-{behaviour}")
+            assert response.status_code == 200, (name, behaviour, response.text)
+            assert response.headers["x-understudy-target"] == "second/ok"
 
 
 @pytest.mark.parametrize("client", NAMES)

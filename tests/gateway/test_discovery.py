@@ -41,7 +41,8 @@ def test_nothing_is_found_where_nothing_is(bare):
 def test_providers_that_sign_are_found_by_their_credentials(bare):
     environ = {
         "AWS_ACCESS_KEY_ID": "AKIDMADEUP", "AWS_SECRET_ACCESS_KEY": "made-up", "AWS_REGION": "eu-west-1",
-        "GOOGLE_APPLICATION_CREDENTIALS": "made-up.json", "GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_CLOUD_LOCATION": "europe-west1",
+        "GOOGLE_APPLICATION_CREDENTIALS": "made-up.json", "GOOGLE_CLOUD_PROJECT": "p",
+        "GOOGLE_CLOUD_LOCATION": "europe-west1",
     }  # fmt: skip
     providers = found(environ=environ).providers
     assert set(providers) == {"bedrock", "vertex"}

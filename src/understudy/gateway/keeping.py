@@ -95,15 +95,14 @@ class Keeper:
 
     def put(self, body: bytes, headers: Mapping[bytes, bytes], store: Stored) -> None:
         """Keep what the client has got for `body`, if it is whole and the client did not ask otherwise."""
-        exchange = self.exchange
-        answer = self._answer()
-        if answer is None or exchange is None or not isinstance(answer.get("id"), str):
-            return
         try:
             if msgspec.json.decode(body, type=_Head).store is False:
                 return
             items = responses.input_items_of(body)
         except (*_UNREADABLE, ValueError):
+            return
+        exchange, answer = self.exchange, self._answer()
+        if answer is None or exchange is None or not isinstance(answer.get("id"), str):
             return
         target = exchange.attempts[-1].target if exchange.attempts else ""
         created, model = int(clock.wall()), exchange.call.model

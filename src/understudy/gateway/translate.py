@@ -64,7 +64,7 @@ async def body_for(target: Target, exchange: Exchange) -> bytes:
         usage = True
     wanted = needs_inline(dialect)
     unfetched: tuple[Loss, ...] = ()
-    if wanted is not None:
+    if wanted is not None and b"http" in exchange.call.body:
         request, unfetched = await inline(request, wanted)
     # Some dialects choose forms by the model's name: it must be the target's before encoding.
     request = msgspec.structs.replace(request, model=target.model, include_usage=usage)

@@ -67,7 +67,7 @@ def read(body: bytes) -> Asked:
     try:
         asked = _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _explain(str(error)) from error
+        raise explain(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(f"We could not parse the JSON body of your request: {error}") from error
     if not asked.messages:
@@ -79,7 +79,7 @@ def read(body: bytes) -> Asked:
     return asked
 
 
-def _explain(problem: str) -> Refused:
+def explain(problem: str) -> Refused:
     """OpenAI's error for what msgspec found wrong."""
     if missing := _missing.search(problem):
         field = missing[1]

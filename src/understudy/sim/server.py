@@ -23,6 +23,9 @@ from understudy.sim import answers, wire
 from understudy.sim.asked import Asked, Refused, read
 from understudy.sim.behaviour import Behaviour, BehaviourError, Call, Values, resolve
 from understudy.sim.table import BEHAVIOURS
+from understudy.sim.voices.play import play, refusal
+from understudy.sim.voices.routes import Route, find
+from understudy.sim.voices.voice import Trouble
 from understudy.sim.wire import Ending, Script, error
 
 MOST_HEADER_BYTES = 64 * 2**10
@@ -35,8 +38,13 @@ MOST_MODELS = 1000
 _LINGER = 5.0
 """Seconds in which what a client still sends is thrown away, so that it can read why it was refused."""
 
-_SECRET = frozenset({"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie"})
+_SECRET = frozenset({"authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie",
+                     "x-amz-security-token"})  # fmt: skip
 _REQUEST = "invalid_request_error"
+_SIGNED = "AWS4-HMAC-SHA256 "
+"""How a signature of AWS begins. It is taken as it is: what it signs is the business of the SDK's own tests."""
+
+_query_key = re.compile(r"(?<=[?&]key=)[^&]*")
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -101,10 +109,15 @@ class Sim:
         await self.stop()
 
     @property
+    def root(self) -> str:
+        """What the SDKs of other providers take as their base URL."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.port}"
+
+    @property
     def url(self) -> str:
         """What an OpenAI SDK takes as its base URL."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}/v1"
+        return f"{self.root}/v1"
 
     @property
     def requests(self) -> list[Received]:
@@ -140,9 +153,11 @@ class Sim:
         if not self._connections:
             self._deserted.set()
 
-    def script(self, request: Received, given_key: str, *, reused: bool) -> Script:
-        """What to do about `request`."""
+    def script(self, request: Received, given_key: str, other_key: str = "", *, reused: bool) -> Script:
+        """What to do about `request`. `other_key` is one that came in a way which `openai-chat` does not know."""
         path = request.path.partition("?")[0]
+        if (route := find(request.path, request.headers)) is not None:
+            return self._voiced(route, request, given_key or other_key, reused=reused)
         if path == "/healthz":
             return [wire.refuse(200, {"status": "ok", "simulated": True})]
         wanted = {"/v1/models": "GET", "/v1/chat/completions": "POST"}.get(path)
@@ -150,21 +165,51 @@ class Sim:
             return [_refuse(404, f"Unknown request URL: {request.method} {path}.", code="unknown_url")]
         if request.method != wanted:
             return [_refuse(405, f"Not allowed to {request.method} on {path}; it takes {wanted}.")]
-        if self._key is not None and not secrets.compare_digest(given_key.encode(), self._key.encode()):
+        if not self._accepts(given_key):
             return [_refuse(401, f"Incorrect API key provided: {mask(given_key)}.", code="invalid_api_key")]
         return self._models() if wanted == "GET" else self._chat(request.body, reused=reused)
 
+    def _accepts(self, given_key: str) -> bool:
+        return self._key is None or secrets.compare_digest(given_key.encode(), self._key.encode())
+
+    def _voiced(self, route: Route, request: Received, key: str, *, reused: bool) -> Script:
+        """What to do about a request in another dialect."""
+        if request.method != route.method:
+            message = f"Not allowed to {request.method} here; it takes {route.method}."
+            return [refusal(route.voice, Trouble("malformed", 405, message))]
+        if not key.startswith(_SIGNED) and not self._accepts(key):
+            return [refusal(route.voice, Trouble("invalid-key", 401, f"Incorrect API key provided: {mask(key)}."))]
+        try:
+            if route.models is not None:
+                return [wire.refuse(200, route.models(self._names()))]
+            if route.aside is not None:
+                return [wire.refuse(200, route.aside(request.body, route.model))]
+            asked = route.voice.read(request.body, route.model, route.stream)
+            call, behaviour = self._called(asked, reused=reused)
+            return play(route.voice, behaviour, call)
+        except Refused as wrong:
+            return [refusal(route.voice, Trouble("malformed", 400, wrong.message))]
+        except BehaviourError as wrong:
+            kind, status = ("not-found", 404) if wrong.unknown else ("malformed", 400)
+            return [refusal(route.voice, Trouble(kind, status, str(wrong)))]
+
+    def _names(self) -> list[str]:
+        return [*BEHAVIOURS, *(name for name in self._switched if name not in BEHAVIOURS)]
+
+    def _called(self, asked: Asked, *, reused: bool) -> tuple[Call, Behaviour]:
+        """The call and what it is to do. Raises `Refused` or `BehaviourError`."""
+        behaviour, values = self._switched.get(asked.model) or resolve(asked.model, BEHAVIOURS)
+        call = Call(asked, values, self._count(asked), reused, f"chatcmpl-{clock.token(12)}", int(clock.wall()))
+        answers.reply(call)  # whatever is to happen, a request that no provider could read is refused first
+        return call, behaviour
+
     def _models(self) -> Script:
-        names = [*BEHAVIOURS, *(name for name in self._switched if name not in BEHAVIOURS)]
-        models = [{"id": name, "object": "model", "created": 0, "owned_by": "understudy-sim"} for name in names]
+        models = [{"id": name, "object": "model", "created": 0, "owned_by": "understudy-sim"} for name in self._names()]
         return [wire.refuse(200, {"object": "list", "data": models})]
 
     def _chat(self, body: bytes, *, reused: bool) -> Script:
         try:
-            asked = read(body)
-            behaviour, values = self._switched.get(asked.model) or resolve(asked.model, BEHAVIOURS)
-            call = Call(asked, values, self._count(asked), reused, f"chatcmpl-{clock.token(12)}", int(clock.wall()))
-            answers.reply(call)  # whatever is to happen, a request that no provider could read is refused first
+            call, behaviour = self._called(read(body), reused=reused)
         except Refused as wrong:
             return [_refuse(400, wrong.message, param=wrong.param, code=wrong.code)]
         except BehaviourError as wrong:
@@ -199,7 +244,7 @@ class _Connection(asyncio.Protocol):
         self.playing: asyncio.Task[None] | None = None
         self._sim = sim
         self._parser = httptools.HttpRequestParser(self)
-        self._waiting: deque[tuple[Received, str, bool]] = deque()
+        self._waiting: deque[tuple[Received, str, str, bool]] = deque()
         self._answered = 0
         self._writable = asyncio.Event()
         self._writable.set()
@@ -273,20 +318,24 @@ class _Connection(asyncio.Protocol):
         headers = dict(self._headers)
         authorization = re.sub(r"(?i)^bearer ", "", headers.get("authorization", ""))
         shown = {name: mask(value) if name in _SECRET else value for name, value in headers.items()}
-        method, path = self._parser.get_method().decode(), self._url.decode("latin-1")
+        method, url = self._parser.get_method().decode(), self._url.decode("latin-1")
+        in_query = _query_key.search(url)
+        path = _query_key.sub(lambda found: mask(found[0]), url)
         request = Received(method, path, shown, b"".join(self._body))
         self._sim.keep(request)
         key = headers.get("api-key") or authorization
-        self._waiting.append((request, key, self._parser.should_keep_alive()))
+        other = headers.get("x-api-key") or headers.get("x-goog-api-key") or (in_query[0] if in_query else "")
+        self._waiting.append((request, key, other, self._parser.should_keep_alive()))
         if self.playing is None:
             self.playing = asyncio.get_running_loop().create_task(self._answer())
+            self.playing.add_done_callback(self._failed)
 
     # answering
 
     async def _answer(self) -> None:
         while self._waiting:
-            request, key, keep_alive = self._waiting.popleft()
-            script = self._sim.script(request, key, reused=self._answered > 0)
+            request, key, other, keep_alive = self._waiting.popleft()
+            script = self._sim.script(request, key, other, reused=self._answered > 0)
             self._answered += 1
             ending = await self._play(script)
             if ending is Ending.RESET:
@@ -296,6 +345,12 @@ class _Connection(asyncio.Protocol):
             if self._transport.is_closing():
                 return
         self.playing = None
+
+    def _failed(self, task: asyncio.Task[None]) -> None:
+        """A mistake of ours must not leave the client waiting."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.drop()
+            asyncio.get_running_loop().call_exception_handler({"message": "a script failed", "exception": error})
 
     async def _play(self, script: Script) -> Ending | None:
         for step in script:

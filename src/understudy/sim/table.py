@@ -37,7 +37,7 @@ def _or_else(fails: Callable[[Call], bool]) -> streams.Play:
     return script
 
 
-def _unlucky(call: Call) -> bool:
+def unlucky(call: Call) -> bool:
     """Chance, but the same for the same seed and call: a failing test can be run again."""
     drawn = hashlib.blake2b(f"{call.values['seed']}:{call.number}".encode(), digest_size=8).digest()
     return int.from_bytes(drawn, "big") / 2**64 < call.seconds("p")
@@ -213,7 +213,7 @@ _MIXED = (
     _row("fail-first", None, "fails `n` times as the behaviour named by `like` does, then answers", "before",
          _or_else(lambda call: call.number <= call.count("n")), n=1, like="overloaded"),
     _row("flaky", None, "fails with probability `p` as `like` does; `seed` decides which calls", "before",
-         _or_else(_unlucky), p=0.5, seed=0, like="overloaded"),
+         _or_else(unlucky), p=0.5, seed=0, like="overloaded"),
     _row("prefill-rejected", 29, "400 to a trailing assistant turn, as llama.cpp sends it; answers others", "never",
          _prefilled),
 )  # fmt: skip

@@ -44,6 +44,10 @@ def _parts(content: Any, path: str) -> tuple[Part, ...]:
 
 
 def _decode(value: Any, path: str) -> list[Message]:
+    if value.__class__ is dict and len(value) == 2 and (text := value.get("content")).__class__ is str and text:
+        role = value.get("role")
+        if role in ("user", "assistant"):  # the usual case, by far
+            return [Message(cast("Role", role), (Text(text),))]
     rest, blank = split(expect(value, DICT, path))
     role = rest.pop("role", None)
     if role not in _ROLES:

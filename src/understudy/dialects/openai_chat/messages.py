@@ -100,6 +100,12 @@ def encode_messages(messages: tuple[Message, ...], losses: list[Loss], *, own: b
 
 
 def _encode(message: Message, path: str, losses: list[Loss], *, own: bool) -> dict[str, Any]:
+    if not own and message.role != "assistant" and message.name is None and len(message.parts) == 1:
+        part = message.parts[0]
+        if part.__class__ is Text and part == Text(part.text):  # the usual case, by far
+            if message.extra:
+                losses += foreign(message.extra, path + ".")
+            return {"role": message.role, "content": part.text}
     out: dict[str, Any] = {"role": message.role}
     if message.name is not None:
         out["name"] = message.name

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from understudy.canon import Answer, Choice, Extra, FinishReason, Loss, Part, Request, Started, ToolCall, Usage
 from understudy.dialects.openai_chat.parts import form_of
 from understudy.dialects.openai_responses.fault import fault_in
@@ -241,7 +243,8 @@ def echo_of(request: Request | None) -> dict[str, Any]:
     """What a response repeats of its request, if that was of this dialect."""
     if request is None or request.dialect != NAME:
         return {}
-    body = parse(encode_request(request)[0])
+    # The first message may be the instructions; the others, which may be very many, are not repeated.
+    body = parse(encode_request(msgspec.structs.replace(request, messages=request.messages[:1]))[0])
     return {key: value for key, value in body.items() if key in _REPEATED and key != "input" and value is not None}
 
 

@@ -61,6 +61,10 @@ def decode_input(value: Any) -> list[Message]:
 
 def _decode(item: dict[str, Any], path: str) -> Message | None:
     """An item that is a message of its own; None if it belongs to an assistant's turn."""
+    if len(item) == 2 and (text := item.get("content")).__class__ is str and text:
+        role = item.get("role")
+        if role in _PLAIN:  # the usual case, by far
+            return Message(cast("Role", role), (Text(text),), extra=_PLAIN[role])
     if item.get("type") in _OUTPUTS:
         return Message("tool", (_decode_result(item, path),))
     if not is_message(item):
@@ -79,6 +83,10 @@ def _decode(item: dict[str, Any], path: str) -> Message | None:
     if isinstance(content, str):
         form["string"] = True
     return Message(cast("Role", role), parts, extra=keep(rest, {}, form))
+
+
+_PLAIN = {role: keep({}, {}, {"item": {"role": role}, "string": True}) for role in _ROLES if role != "assistant"}
+"""What is noted of a message that is a role and a string: the same for all of them, so made once."""
 
 
 def _decode_result(item: dict[str, Any], path: str) -> ToolResult:
