@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from understudy.cli import reference as commands
+from understudy.dialects import reference as losses
 from understudy.gateway import reference as configuration
 from understudy.providers import reference as providers
 from understudy.resilience import reference as faults
@@ -12,6 +13,7 @@ PAGES = {
     "commands.md": commands.render,
     "configuration.md": configuration.render,
     "faults.md": faults.render,
+    "losses.md": losses.render,
     "providers.md": providers.render,
     "sim.md": sim.render,
 }

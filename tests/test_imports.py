@@ -11,12 +11,13 @@ ALLOWED = {
     "canon": set(),
     "clock": set(),
     "dialects": {"canon"},
+    "operations": {"canon", "dialects"},
     "providers": {"canon", "dialects", "clock"},
     "upstream": {"clock"},
     "resilience": {"canon", "clock"},
     "local": {"canon", "providers", "clock"},
     "sim": {"canon", "dialects", "clock"},
-    "gateway": {"canon", "clock", "dialects", "providers", "upstream", "resilience", "local"},
+    "gateway": {"canon", "clock", "dialects", "providers", "upstream", "resilience", "local", "operations"},
     "inprocess": {"gateway"},
 }
 """What each part may import besides itself. `cli` may import everything, and nothing imports it."""

@@ -73,7 +73,7 @@ async def _serve(loaded: Loaded) -> None:
     def ready(url: str) -> None:
         for line in found(gateway.routing):
             typer.echo(line)
-        typer.echo(f"Understudy answers at {url}/v1 (OpenAI's chat completions). Ctrl-C stops it.")
+        typer.echo(f"Understudy answers at {url}/v1 (OpenAI's SDKs; others take it without /v1). Ctrl-C stops it.")
 
     server.on_ready = ready
     try:

@@ -58,6 +58,8 @@ def encode_usage(usage: Usage | None, losses: list[Loss], *, own: bool) -> dict[
         out["estimated"] = True
     if own:
         return restore(out, usage.extra)
+    if (usage.input or 0) < (usage.cached_read or 0) + (usage.cached_write or 0):
+        losses.append(Loss("usage.input", "is less than what was cached: that is counted", "approximated"))
     if usage.total is not None and usage.total != (usage.input or 0) + (usage.output or 0):
         losses.append(Loss("usage.total", "is not counted here, and is no sum of input and output"))
     lost = [name for name in _NOT_HERE if getattr(usage, name)]

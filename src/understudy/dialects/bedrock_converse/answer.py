@@ -111,6 +111,8 @@ def encode_usage(usage: Usage | None, losses: list[Loss], *, own: bool) -> dict[
     out |= {key: count for key, name in _CACHED if (count := getattr(usage, name)) is not None}
     if own:
         return restore(out, usage.extra)
+    if (usage.input or 0) < (usage.cached_read or 0) + (usage.cached_write or 0):
+        losses.append(Loss("usage.input", "is less than what was cached: that is counted", "approximated"))
     losses += [Loss("usage." + name, "is not counted here") for name in _NOT_HERE if getattr(usage, name)]
     if usage.estimated:
         losses.append(Loss("usage.estimated", "nothing marks an estimate here"))

@@ -259,7 +259,7 @@ def _foreign_candidate(choice: Choice, path: str, losses: list[Loss]) -> dict[st
             continue
         if isinstance(part, Text):
             tokens += part.logprobs
-            cited += [(len(parts), part.text, one) for one in citable(part.citations, where, losses)]
+            cited += [(len(parts), part.text, one) for one in citable(part.citations, where, losses, part.text)]
         parts.append(encoded)
     content: dict[str, Any] = {"parts": parts, "role": "model"} if parts else {"role": "model"}
     out: dict[str, Any] = {"content": content, "index": choice.index}
@@ -297,8 +297,11 @@ def encode_answered(part: Part, path: str, losses: list[Loss]) -> dict[str, Any]
     return encode_foreign(part, path, losses)
 
 
-def citable(citations: tuple[Citation, ...], path: str, losses: list[Loss]) -> list[Citation]:
-    """The citations that have a URL; a loss for each other."""
+def citable(citations: tuple[Citation, ...], path: str, losses: list[Loss], text: str) -> list[Citation]:
+    """The citations that have a URL; a loss for each other, and for those of an empty `text`."""
+    if citations and not text:
+        losses.append(Loss(path + ".citations", "there is no text that they stand in"))
+        return []
     for citation in citations:
         if citation.url is None:
             losses.append(Loss(path + ".citations", f"a citation of kind {citation.kind!r} has no URL to give"))

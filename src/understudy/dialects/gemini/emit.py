@@ -210,7 +210,8 @@ class StreamEncoder:
         path = f"choices[{event.choice}].parts[{event.index}]"
         known.pieces.append(event.text)
         if event.citations and not self._own:
-            known.cited += citable(event.citations, path, self.losses)
+            said = "".join(known.pieces)
+            known.cited += citable(event.citations, path, self.losses, said)
         marks: dict[str, Any] = {}
         for name in ("signature", "sealed"):
             opaque = getattr(event, name)

@@ -79,6 +79,8 @@ def encode_usage(usage: Usage, losses: list[Loss], *, mine: bool) -> dict[str, A
     for key, name in _DETAILS:
         if getattr(usage, name) is not None:
             out[key] = [{"modality": "AUDIO", "tokenCount": getattr(usage, name)}]
+    if usage.output is not None and usage.output < (usage.reasoning or 0):
+        losses.append(Loss("usage.output", "is less than its reasoning: that is counted", "approximated"))
     losses += [Loss("usage." + name, "is not counted here") for name in _UNKNOWN if getattr(usage, name) is not None]
     if usage.estimated:
         losses.append(Loss("usage.estimated", "figures cannot be marked as estimates here"))

@@ -1,0 +1,1 @@
+"""What providers do beside chat, as pure translation: bytes and values in, bytes and values out."""
