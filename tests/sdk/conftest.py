@@ -57,9 +57,9 @@ class Paused(Sim):
     Else both can arrive as one: then nothing has gone to the client yet, and the failure is one before commit.
     """
 
-    def script(self, request, given_key, *, reused):
+    def script(self, request, *keys, reused):
         breaks = any(b'"model":"' + name in request.body for name in (b"error-", b"cut", b"bad-", b"malformed-"))
-        for step in super().script(request, given_key, reused=reused):
+        for step in super().script(request, *keys, reused=reused):
             yield step
             if breaks and isinstance(step, bytes) and b'"content":"This"' in step:
                 yield 0.05

@@ -17,8 +17,8 @@ class LastChunk(Sim):
         super().__init__()
         self.delay = delay
 
-    def script(self, request, given_key, *, reused):
-        for step in super().script(request, given_key, reused=reused):
+    def script(self, request, *keys, reused):
+        for step in super().script(request, *keys, reused=reused):
             if step == LAST_CHUNK:
                 yield self.delay
             yield step

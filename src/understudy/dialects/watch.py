@@ -20,15 +20,14 @@ from understudy.canon import (
     Failed,
     Fault,
     Finished,
-    Image,
+    Part,
     PartStarted,
     Reasoning,
     Refusal,
     Skipped,
     Text,
-    ToolCall,
 )
-from understudy.dialects.wire import Malformed
+from understudy.dialects.wire import Malformed, parse
 
 if TYPE_CHECKING:
     from understudy.dialects import Dialect, StreamDecoder
@@ -92,7 +91,12 @@ class Watch:
         passed = self._note(self._decoder.feed(rest)) if rest else False
         if not self.done and self.fault is None:
             passed = self._note(self._decoder.close()) and bool(rest)
-        return rest if passed and self.fault is None else b""
+        if not passed or self.fault is not None:
+            return b""
+        if self._ends is not EVENTS:
+            return rest
+        # Many servers leave out the last blank line; clients that keep to the letter need it. A torn event is none.
+        return rest + b"\n\n" if _is_whole(rest) else b""
 
     def _boundaries(self, data: bytes) -> Iterator[int]:
         if self._ends is not None:
@@ -111,7 +115,7 @@ class Watch:
         passed = True
         for event in events:
             kind = event.__class__
-            if kind is Delta or (isinstance(event, PartStarted) and isinstance(event.part, ToolCall | Image)):
+            if kind is Delta or (isinstance(event, PartStarted) and _is_content(event.part)):
                 self.content = self.moved = True
             elif isinstance(event, Finished):
                 self.finish = event.finish
@@ -139,6 +143,9 @@ def answer_fault(dialect: Dialect, body: bytes, *, streamed: bool) -> Fault | No
         if fault.message or fault.code or fault.type:
             return fault
         return Fault("bad_answer", status=200, message=f"The answer cannot be read: {error}", phase="body")
+    if any(choice.finish == "error" for choice in answer.choices):
+        said = dialect.decode_fault(200, {}, body).message or "The answer says that it failed."
+        return Fault("internal", status=200, message=said, phase="body")
     if streamed:
         return Fault("bad_answer", status=200, message="A stream was asked for; a whole answer came.", phase="body")
     if not answer.choices:
@@ -149,8 +156,22 @@ def answer_fault(dialect: Dialect, body: bytes, *, streamed: bool) -> Fault | No
 
 
 def _says_something(answer: Answer) -> bool:
-    return any(
-        not isinstance(part, Text | Reasoning | Refusal) or part.text or getattr(part, "sealed", None)
-        for choice in answer.choices
-        for part in choice.parts
-    )
+    return any(_is_content(part) for choice in answer.choices for part in choice.parts)
+
+
+def _is_content(part: Part) -> bool:
+    """Whether a part says something already: all do, but for words that are still to come."""
+    return not isinstance(part, Text | Reasoning | Refusal) or bool(part.text or getattr(part, "sealed", None))
+
+
+def _is_whole(event: bytes) -> bool:
+    """Whether the connection's end left a whole event: comments and `[DONE]` are, and JSON that is not torn."""
+    lines = [line.partition(b":")[2].strip() for line in re.split(rb"[\r\n]+", event) if line.startswith(b"data")]
+    data = b"\n".join(lines)
+    if not data or data == b"[DONE]":
+        return b":" in event
+    try:
+        parse(data)
+    except Malformed:
+        return False
+    return True

@@ -189,7 +189,7 @@ class Server(uvicorn.Server):
 
             app = CORSMiddleware(
                 app, allow_origins=limits.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
-                expose_headers=["x-understudy-exchange", "x-understudy-target", "x-understudy-attempts"],
+                expose_headers=[f"x-understudy-{name}" for name in ("exchange", "target", "attempts", "losses")],
             )  # fmt: skip
         config = uvicorn.Config(
             app,

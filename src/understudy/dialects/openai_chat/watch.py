@@ -113,6 +113,8 @@ class Watch:
                     self._note(choices)
             if finished:
                 self._end()
+                if self.fault is not None:  # a client may stop at `[DONE]`, and must not see one
+                    return ready[: -len(_DONE)]
             return ready
         return self._each(ready)
 
