@@ -199,8 +199,8 @@ class Stored:
                 self._send(_Flush(done, last=True))
         if thread is not None:
             await asyncio.wrap_future(done)
-            await asyncio.to_thread(thread.join)
-        await asyncio.to_thread(self._shut)
+            thread.join()  # it has said that it is done
+        self._shut()  # not in a thread: the interpreter may be ending, and starts none then
 
     def _send(self, job: Entry | _Delete | _Flush) -> None:
         if self._thread is None:

@@ -28,7 +28,6 @@ from understudy.dialects.wire import Malformed
 from understudy.gateway import surface
 from understudy.gateway.arriving import LARGEST_PREAMBLE, whole_body
 from understudy.gateway.client import Client
-from understudy.gateway.fetch import inline, needs_inline
 from understudy.gateway.record import Exchange, Failure, Headers
 from understudy.gateway.routing import Target
 from understudy.resilience import classify
@@ -62,10 +61,13 @@ async def body_for(target: Target, exchange: Exchange) -> bytes:
     usage = request.include_usage
     if request.stream and dialect in _ASKS_FOR_USAGE:
         usage = True
-    wanted = needs_inline(dialect)
     unfetched: tuple[Loss, ...] = ()
-    if wanted is not None and b"http" in exchange.call.body:
-        request, unfetched = await inline(request, wanted)
+    if b"http" in exchange.call.body:
+        from understudy.gateway.fetch import inline, needs_inline  # noqa: PLC0415  # brings httpx2, which few calls need
+
+        wanted = needs_inline(dialect)
+        if wanted is not None:
+            request, unfetched = await inline(request, wanted)
     # Some dialects choose forms by the model's name: it must be the target's before encoding.
     request = msgspec.structs.replace(request, model=target.model, include_usage=usage)
     body, lost = dialects.get(dialect).encode_request(request)
