@@ -1,10 +1,12 @@
 """Signers against the vendors' own libraries: botocore signs again and must agree; Google's token comes from a stub."""
 
 import asyncio
+import threading
 
 import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
+import botocore.exceptions
 import pytest
 
 from understudy import clock
@@ -93,6 +95,56 @@ def test_a_failed_fetch_is_tried_again():
     with pytest.raises(AuthError):
         ask(signer)
     assert ask(signer) == {b"authorization": b"Bearer token"}
+
+
+def test_a_token_that_nobody_waited_for_is_no_worse_than_another():
+    released = threading.Event()
+    with clock.frozen() as time:
+        fetched = []
+
+        def fetch():
+            released.wait(10)
+            fetched.append(f"token-{len(fetched)}")
+            return fetched[-1], time.now + 3600
+
+        async def leave_and_return():
+            signer = signing._Token(fetch)
+            left = asyncio.ensure_future(signer("POST", URL, (), b""))
+            await asyncio.sleep(0)
+            left.cancel()
+            await asyncio.wait((left,))
+            released.set()
+            await signer._fetching
+            first = await signer("POST", URL, (), b"")
+            time.advance(7200)
+            return first, await signer("POST", URL, (), b"")
+
+        first, second = asyncio.run(leave_and_return())
+    assert first == ((b"authorization", b"Bearer token-0"),)
+    assert second == ((b"authorization", b"Bearer token-1"),)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        botocore.exceptions.ClientError(
+            {"Error": {"Code": "AccessDenied", "Message": "arn:made-up-secret"}}, "AssumeRole"
+        ),
+        botocore.exceptions.NoCredentialsError(),
+        RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_credentials_that_aws_refuses_are_an_error_that_says_what_to_set(error):
+    class Refused:
+        def get_frozen_credentials(self):
+            raise error
+
+    signer = signing.SIGNERS["sigv4"](AWS)
+    signer._credentials = Refused()
+    with pytest.raises(AuthError, match="AWS_ACCESS_KEY_ID") as caught:
+        ask(signer)
+    assert "made-up-secret" not in str(caught.value)
 
 
 def test_a_library_that_is_not_there_is_named_with_its_extra(monkeypatch):

@@ -10,6 +10,7 @@ from typing import Any
 import anthropic
 import boto3
 import cohere
+import cohere.core
 import google.genai
 import httpx
 import ollama

@@ -88,9 +88,12 @@ async def _send(target: Target, exchange: Exchange, client: Client) -> Failure |
     if provider.signer is not None:
         url = target.link.site + path.decode()
         try:
-            signed = await provider.signer("POST", url, ((b"content-type", b"application/json"),), body)
+            async with asyncio.timeout(min(exchange.route.clocks.first_token, exchange.deadline - clock.monotonic())):
+                signed = await provider.signer("POST", url, ((b"content-type", b"application/json"),), body)
         except auth.AuthError as error:
             return Failure(Fault("bad_key", message=str(error), phase="send"))
+        except TimeoutError:
+            return Failure(Fault("unreachable", message="Credentials did not come in time.", phase="connect"))
         head += b"".join([b"%b: %b\r\n" % pair for pair in signed])
     head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body))
     clocks = exchange.route.clocks if call.stream else exchange.route.whole_clocks

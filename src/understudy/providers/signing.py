@@ -49,13 +49,15 @@ class _Token:
         if self._until - _EARLY <= clock.wall():
             if self._fetching is None:
                 self._fetching = asyncio.create_task(asyncio.to_thread(self._fetch))
-            fetching = self._fetching
-            try:
-                self._token, self._until = await asyncio.shield(fetching)
-            finally:
-                if fetching.done() and self._fetching is fetching:
-                    self._fetching = None
+                self._fetching.add_done_callback(self._fetched)
+            await asyncio.shield(self._fetching)
         return bearer(self._token)
+
+    def _fetched(self, fetching: asyncio.Task[tuple[str, float]]) -> None:
+        """Keep the token, also when nobody waits for it any more; a failure is nobody else's."""
+        self._fetching = None
+        if not fetching.cancelled() and fetching.exception() is None:
+            self._token, self._until = fetching.result()
 
 
 def google(environ: Mapping[str, str]) -> Signer:
@@ -140,7 +142,8 @@ class _SigV4:
                 self._credentials = await asyncio.to_thread(self._load)
             # Frozen in a thread: credentials of a role are renewed then, over the network.
             frozen = await asyncio.to_thread(self._credentials.get_frozen_credentials)
-        except botocore.exceptions.BotoCoreError as error:
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, RuntimeError) as error:
+            # RuntimeError: a role's credentials were renewed and are out of date all the same.
             raise AuthError(f"AWS gave no credentials ({type(error).__name__}). {_AWS_REMEDY}") from error
         signed = {name.decode(): value.decode("latin-1") for name, value in headers}
         request = botocore.awsrequest.AWSRequest(method=method, url=url, data=body, headers=signed)
