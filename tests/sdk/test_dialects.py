@@ -5,6 +5,7 @@ Each SDK reads what it gets with its own types and raises its own exceptions.
 """
 
 import base64
+import contextlib
 import json
 import socket
 
@@ -277,7 +278,8 @@ class Bedrock:
 
     def stream(self, model):
         messages = [{"role": "user", "content": [{"text": "Hello there"}]}]
-        events = list(self.client.converse_stream(modelId=model, messages=messages)["stream"])
+        with contextlib.closing(self.client.converse_stream(modelId=model, messages=messages)["stream"]) as stream:
+            events = list(stream)
         assert any("messageStop" in event for event in events)
         deltas = [event["contentBlockDelta"]["delta"] for event in events if "contentBlockDelta" in event]
         return "".join(delta.get("text", "") for delta in deltas)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -168,7 +169,8 @@ def bedrock_said(sim: Sim, model: str, stream: bool, tool: bool) -> Any:
             assert answer["usage"]["outputTokens"] > 1
             block = answer["output"]["message"]["content"][0]
             return block["toolUse"]["input"] if tool else block["text"]
-        events = list(client.converse_stream(**fields)["stream"])
+        with contextlib.closing(client.converse_stream(**fields)["stream"]) as stream_of_events:
+            events = list(stream_of_events)
     finally:
         client.close()
     assert events[-1]["metadata"]["usage"]["outputTokens"] > 1
