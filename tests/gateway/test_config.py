@@ -3,7 +3,8 @@
 import pytest
 
 from understudy.gateway import config as settings
-from understudy.gateway.config import BUILT_IN, ConfigError, Defaults, listening, load, locate, parse
+from understudy.gateway.config import BUILT_IN, ConfigError, Defaults, listening, load, parse
+from understudy.gateway.lines import locate
 from understudy.local import models
 
 KEYS = {"OPENAI_API_KEY": "sk-made-up-000"}

@@ -12,9 +12,11 @@ import msgspec
 import pytest
 
 from tests.running import TWO, Running
-from understudy import dialects
-from understudy.canon import Delta, Ended, Failed, Message, Request, Sampling, Text, Tool, ToolCall
-from understudy.gateway import surface
+from understudy import clock, dialects
+from understudy.canon import Delta, Ended, Failed, Fault, Message, Request, Sampling, Text, Tool, ToolCall
+from understudy.gateway import exchange, surface
+from understudy.gateway.record import Failure
+from understudy.providers.auth import AuthError
 
 NAMES = sorted(dialects.DIALECTS)
 BASES = {"openai-chat": "/v1", "openai-responses": "/v1", "openai-completions": "/v1"}
@@ -38,7 +40,8 @@ def config(port):
         "cooldown = false\n"
         for name in NAMES
     )
-    routes = "".join(
+    routes = '[routes.strict-own]\ntargets = ["sim-anthropic-messages/ok"]\nstrict = true\n'
+    routes += "".join(
         f'[routes.strict-{name}]\ntargets = ["via-{name}/first/ok"]\nstrict = true\n'
         f'[routes.moves-{name}]\ntargets = ["via-{name}/first/overloaded", "second/ok"]\n'
         for name in NAMES
@@ -190,8 +193,8 @@ def test_losses_are_named_in_a_header(gateway):
     response = ask(gateway, "openai-chat", "via-anthropic-messages/first/ok", sampling=Sampling(seed=7))
     assert response.status_code == 200
     assert "sampling.seed" in response.headers["x-understudy-losses"]
-    exchange = next(e for e in reversed(gateway.exchanges) if e.call.door.dialect == "openai-chat")
-    assert any(loss.field == "sampling.seed" for loss in exchange.attempts[-1].losses)
+    record = next(e for e in reversed(gateway.exchanges) if e.call.door.dialect == "openai-chat")
+    assert any(loss.field == "sampling.seed" for loss in record.attempts[-1].losses)
 
 
 def test_a_strict_route_refuses_what_would_be_lost(gateway):
@@ -221,3 +224,72 @@ def test_an_aws_signature_shows_the_key_as_its_id(gateway):
     response = gateway.http.post("/model/first%2Fok/converse", json=body, headers={"authorization": signed})
     assert response.status_code == 200, response.text
     assert response.json()["output"]["message"]["content"][0]["text"].startswith(ANSWER)
+
+
+@pytest.mark.parametrize("provider", ["sim-anthropic-messages/ok", "sim-gemini/ok", "first/ok"])
+def test_a_translated_stream_leaves_its_connection_for_the_next(gateway, provider):
+    made = []
+    attach = gateway.a.attach
+    gateway.a.attach = lambda connection: (made.append(connection), attach(connection))
+    try:
+        for _ in range(5):
+            assert ask(gateway, "openai-responses", provider, stream=True).status_code == 200
+    finally:
+        gateway.a.attach = attach
+    assert len(made) <= 1, "the first may have to be made, the others find it"
+
+
+def test_credentials_that_cannot_be_had_move_the_call_and_are_asked_for_again(gateway):
+    async def away(*_request):
+        raise AuthError("The service is away.")
+
+    target = gateway.gateway.routing.routes["moves-gemini"].targets[0]
+    target.provider.signer = away
+    target.cooldown = True
+    try:
+        response = ask(gateway, "openai-chat", "moves-gemini")
+        assert response.headers["x-understudy-target"] == "second/ok"
+        cooldown = gateway.call(lambda: gateway.gateway.cooldowns.of(target.place, clock.monotonic()))
+        assert cooldown.kind == "no_credentials"
+        assert cooldown.until - cooldown.since == 60
+    finally:
+        target.provider.signer = None
+        target.cooldown = False
+        gateway.call(lambda: gateway.gateway.cooldowns.clear(target.place))
+
+
+def test_reasoning_sealed_for_another_provider_is_a_loss_at_the_clients_own(gateway):
+    block = {"type": "thinking", "thinking": "Hm.", "signature": "understudy:made-up"}
+    messages = [
+        {"role": "user", "content": "Hello there"},
+        {"role": "assistant", "content": [block, {"type": "text", "text": "Yes?"}]},
+        {"role": "user", "content": "Hello again"},
+    ]
+    body = {"model": "sim-anthropic-messages/ok", "max_tokens": 99, "messages": messages}
+    response = gateway.http.post("/v1/messages", json=body, headers={"x-api-key": KEY})
+    assert response.status_code == 200
+    assert response.headers["x-understudy-losses"] == "messages"
+    assert "understudy:made-up" not in gateway.call(lambda: gateway.a.requests)[-1].body.decode()
+    strict = gateway.http.post("/v1/messages", json={**body, "model": "strict-own"}, headers={"x-api-key": KEY})
+    assert strict.status_code == 400
+    assert "reasoning" in strict.json()["error"]["message"]
+
+
+def test_an_image_at_a_private_address_is_not_fetched_and_is_a_loss(gateway):
+    image = {"type": "image_url", "image_url": {"url": f"{gateway.url}/healthz"}}
+    body = {"model": "sim-ollama/ok", "messages": [{"role": "user", "content": [image, {"type": "text", "text": "?"}]}]}
+    response = gateway.http.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"})
+    assert response.status_code == 200
+    assert "messages[0].parts[0].source" in response.headers["x-understudy-losses"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_an_error_of_the_dialect_is_passed_on_word_for_word(name):
+    dialect = dialects.get(name)
+
+    def passes(status, body):
+        return exchange._is_error(Failure(dialect.decode_fault(status, {}, body), status, [], body, name), name)
+
+    assert passes(*dialect.encode_fault(Fault(status=400, message="Too long."))[::2])
+    assert not passes(502, b"<html><body>Bad Gateway</body></html>")
+    assert not passes(502, b"")

@@ -47,7 +47,8 @@ def test_providers_that_sign_are_found_by_their_credentials(bare):
     providers = found(environ=environ).providers
     assert set(providers) == {"bedrock", "vertex"}
     assert all(provider.signer is not None for provider in providers.values())
-    head, path = providers["vertex"].link.start("gemini-x", stream=True)
+    link = providers["vertex"].link
+    head, path = link.start("gemini-x", stream=True), link.where("gemini-x", stream=True).encode()
     where = (
         b"/v1beta1/projects/p/locations/europe-west1/publishers/google/models/gemini-x:streamGenerateContent?alt=sse"
     )

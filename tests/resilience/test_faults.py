@@ -16,6 +16,7 @@ KINDS = table().kinds
 SIGNS = table().signs
 OURS = {"unreachable", "stale_connection", "first_token_timeout", "stream_cut", "no_progress", "silence", "deadline",
         "malformed_events", "empty_answer", "bad_answer", "queue_full", "stream_error", "translation_rejected", "lossy",
+        "no_credentials",
         "unknown"}  # fmt: skip
 """Kinds that no provider says: we see them ourselves."""
 

@@ -115,9 +115,9 @@ class Watch:
         passed = True
         for event in events:
             kind = event.__class__
-            if kind is Delta or (isinstance(event, PartStarted) and _is_content(event.part)):
+            if says_something(event):
                 self.content = self.moved = True
-            elif isinstance(event, Finished):
+            if isinstance(event, Finished):
                 self.finish = event.finish
                 self.whole = True
             elif kind is Skipped:
@@ -129,6 +129,15 @@ class Watch:
             elif kind is Ended:
                 self.done = True
         return passed
+
+
+def says_something(event: Event) -> bool:
+    """Whether an event is content: words, a call, an image, anything sealed; a finish other than a plain stop."""
+    if event.__class__ is Delta:
+        return True
+    if isinstance(event, PartStarted):
+        return _is_content(event.part)
+    return isinstance(event, Finished) and event.finish != "stop"
 
 
 def answer_fault(dialect: Dialect, body: bytes, *, streamed: bool) -> Fault | None:

@@ -259,7 +259,7 @@ class Gateway:
         assert door is not None  # or else `_at` would not have come here
         self.admit(headers, door)
         try:
-            call = counting.call(await self._body(receive), headers, door)
+            call = Call(await self._body(receive), headers, door)
             route = await self.route(call.model)
             answer = await counting.count(call, route)
         except (BadCallError, Malformed) as error:

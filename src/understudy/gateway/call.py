@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from understudy.canon import Request
+from understudy.canon import Loss, Request
 from understudy.gateway import surface
 from understudy.gateway.routing import Target
 from understudy.gateway.surface import Door
@@ -47,10 +47,11 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class Call:
     """One request of a client: `model` is the name it asked for, `body` and `headers` are as they came.
 
-    `door` is what its URL said; `request` is the whole of it in canonical form, once somebody needed that.
+    `door` is what its URL said; `request` is the whole of it in canonical form, once somebody needed that. `fetched` is
+    the same with what URLs name put in its place, by the dialect that wants it so, and what could not be had.
     """
 
-    __slots__ = ("_renamed", "_request", "_sent", "body", "door", "headers", "model", "stream")
+    __slots__ = ("_renamed", "_request", "_sent", "body", "door", "fetched", "headers", "model", "stream")
 
     def __init__(self, body: bytes, headers: Mapping[bytes, bytes], door: Door) -> None:
         """Raises BadCallError when the body is not a request of the door's dialect."""
@@ -60,6 +61,7 @@ class Call:
         self._renamed: tuple[str, bytes] | None = None
         self._request: Request | None = None
         self._sent: bytes | None = None
+        self.fetched: dict[str, tuple[Request, tuple[Loss, ...]]] = {}
         if door.model is not None:
             try:
                 _MEMBERS.decode(body)
@@ -100,6 +102,11 @@ class Call:
             members["model"] = msgspec.Raw(msgspec.json.encode(target.model))
             self._renamed = (target.model, msgspec.json.encode(members))
         return self._renamed[1]
+
+    @property
+    def unsealed(self) -> bool:
+        """Whether `body_for` left something out that only we could have read."""
+        return self._sent is not None and self._sent is not self.body
 
     def lines_for(self, target: Target) -> bytes:
         """The client's header lines that go along to a provider."""

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from understudy.gateway.lines import Steps, locate
 from understudy.local import models
 from understudy.providers import auth, catalogue, signing
 from understudy.upstream import split_url
@@ -102,9 +103,6 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     strict: Annotated[
         bool | None, Meta(description="true: a call that a target's dialect cannot carry whole does not go there.")
     ] = None
-    other_vector_space: Annotated[
-        bool | None, Meta(description="true: embeddings may move to another model, whose vectors mean something else.")
-    ] = None
 
 
 class Defaults(RouteSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -136,13 +134,9 @@ BUILT_IN = {
     "deadline": 600.0,
     "retries": 1,
     "strict": False,
-    "other_vector_space": False,
 }
 """What holds where neither the route nor `[defaults]` says anything."""
 
-
-Steps = tuple[str | int, ...]
-"""Where a value stands in the file: keys, and places in lists."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -270,57 +264,6 @@ def _known_keys(path: Steps) -> list[str]:
     if path:
         kind = {"server": Server, "defaults": Defaults, **_SECTIONS}[str(path[0])]
     return list(kind.__struct_fields__)
-
-
-def locate(text: str, path: Steps) -> int | None:
-    """The line of the TOML `text`, counted from 1, where the value at `path` is set.
-
-    tomllib does not say where things stand, and TOML has many ways to write one path: dotted, quoted, inline, over
-    several lines. So this asks tomllib itself: the statement that sets a value ends at the first line by which the text
-    so far holds it. What is not in the text, a default, is at its nearest table.
-    """
-    lines = text.replace("\r\n", "\n").split("\n")
-    while path and not _holds("\n".join(lines), path):
-        path = path[:-1]
-    if not path:
-        return None
-    before, end = 0, len(lines)
-    while (middle := _between(lines, before, end)) is not None:
-        if _holds("\n".join(lines[:middle]), path):
-            end = middle
-        else:
-            before = middle
-    # One statement is left. Closing it early tells on which of its lines an item of a list stands.
-    for number in range(before + 1, end):
-        if any(_holds("\n".join(lines[:number]) + closing, path) for closing in ("\n]", "\n]}", "\n]}}")):
-            return number
-    return end
-
-
-def _between(lines: list[str], before: int, end: int) -> int | None:
-    """A number of lines between the two that is TOML by itself, near the middle; None if there is none."""
-    middle = (before + end) // 2
-    candidates = (*range(middle, before, -1), *range(middle + 1, end))
-    return next((number for number in candidates if _loads("\n".join(lines[:number])) is not None), None)
-
-
-def _loads(text: str) -> dict[str, Any] | None:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return None
-
-
-def _holds(text: str, path: Steps) -> bool:
-    """Whether `text` is TOML and has a value at `path`."""
-    value: Any = _loads(text)
-    for step in path:
-        if isinstance(value, list):
-            value = dict(enumerate(value))
-        if not isinstance(value, dict) or step not in value:
-            return False
-        value = value[step]
-    return value is not None
 
 
 def _near(name: str, known: Iterable[str], label: str) -> str:

@@ -8,12 +8,12 @@ count them"), and the answer has `x-understudy-estimated: true`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from urllib.parse import unquote
 
 import msgspec
 
 from understudy.canon import File, Image, Part, Reasoning, Refusal, Request, Text, ToolCall, ToolResult
+from understudy.dialects.wire import dump, parse
 from understudy.gateway import surface
 from understudy.gateway.call import Call
 from understudy.gateway.record import Headers
@@ -48,11 +48,6 @@ def at(path: str) -> Door | None:
     return Door(surface.GEMINI, found[1], stream=False) if found else None
 
 
-def call(body: bytes, headers: Mapping[bytes, bytes], door: Door) -> Call:
-    """The call whose tokens are to be counted. Raises BadCallError."""
-    return Call(body, headers, door)
-
-
 async def count(call: Call, route: Route) -> tuple[int, Headers, bytes]:
     """Status, headers and body of the answer. Raises Malformed."""
     for target in route.targets:
@@ -68,9 +63,8 @@ async def count(call: Call, route: Route) -> tuple[int, Headers, bytes]:
 
 def _gemini(call: Call) -> Request:
     """Gemini may wrap the request that it is to count."""
-    body = msgspec.json.decode(call.body)
-    wrapped = body.get("generateContentRequest")
-    inner = msgspec.json.encode(wrapped) if isinstance(wrapped, dict) else call.body
+    wrapped = parse(call.body).get("generateContentRequest")
+    inner = dump(wrapped) if isinstance(wrapped, dict) else call.body
     return surface.decode_request(inner, call.door, call.model, stream=False)
 
 

@@ -22,7 +22,7 @@ from understudy.upstream import Client as Transport
 
 log = logging.getLogger("understudy")
 
-_PRIVATE = frozenset({"bad_key", "account_closed", "address_refused", "credit_gone", "spend_cap"})
+_PRIVATE = frozenset({"bad_key", "no_credentials", "account_closed", "address_refused", "credit_gone", "spend_cap"})
 """Faults of the owner's own account. The provider's words about them can name keys and accounts: clients get ours."""
 
 
@@ -88,7 +88,7 @@ async def _give_up(
         return "answered"
     alone = all(failure.fault.kind == first.fault.kind for _, failure in failures) and len(route.targets) == 1
     if first.status >= 400 and first.fault.kind not in _PRIVATE and (alone or row(first.fault.kind).surface):
-        if first.dialect == door.dialect and (door.dialect != surface.CHAT or _is_error(first.body)):
+        if first.dialect == door.dialect and _is_error(first, door.dialect):
             await client.whole(first.status, list(first.headers), first.body)
             return "failed"
         told = msgspec.structs.replace(first.fault, message=first.fault.message or row(first.fault.kind).what)
@@ -106,10 +106,12 @@ class _Error(msgspec.Struct):
     error: dict[str, Any]
 
 
-def _is_error(body: bytes) -> bool:
+def _is_error(failure: Failure, dialect: str) -> bool:
     """Whether a client's SDK will find the message where it looks for it."""
+    if dialect != surface.CHAT:
+        return bool(failure.fault.message)  # read from where the dialect has it
     try:
-        msgspec.json.decode(body, type=_Error)
+        msgspec.json.decode(failure.body, type=_Error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True

@@ -86,7 +86,8 @@ class Keeper:
     def _keep(self, data: bytes) -> None:
         # Whole events are written, so the last one is whole in what comes from here on.
         if not self._keeping:
-            found = max(data.find(mark) for mark in _FINAL)
+            # At the start of a line: inside JSON a line end is escaped, so no answer's words are taken for it.
+            found = max((b"\n" + data).find(b"\n" + mark) for mark in _FINAL)
             if found < 0:
                 return
             self._keeping = True

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from understudy import clock, dialects
-from understudy.canon import Fault
+from understudy.canon import Fault, Loss
 from understudy.dialects.wire import Malformed
 from understudy.gateway import surface, translate
 from understudy.gateway.arriving import LARGEST_PREAMBLE, last_piece, transport_fault, whole_body
@@ -40,6 +40,8 @@ NOT_PASSED_ON = frozenset(
         b"access-control-allow-origin", b"access-control-expose-headers", b"access-control-max-age",
     }
 )  # fmt: skip
+
+_UNSEALED = Loss("messages", "earlier reasoning of another provider, which only that one can read")
 
 
 def attempt(
@@ -77,23 +79,23 @@ async def _send(target: Target, exchange: Exchange, client: Client) -> Failure |
     # An array can't be cut between elements without being read: it is written anew from events.
     own = provider.dialect == call.door.dialect and call.door.form != "array"
     try:
-        body = call.body_for(target) if own else await translate.body_for(target, exchange)
+        body = _own_body(target, exchange) if own else await translate.body_for(target, exchange)
     except Malformed as error:
         return Failure(Fault("malformed_request", status=400, param=error.field, message=str(error), phase="send"))
     except translate.StrictError as error:
         return Failure(Fault("lossy", status=400, param=error.field, message=str(error), phase="send"))
     assert target.link is not None
-    head, path = target.link.start(target.model, stream=call.stream, form=call.door.form if own else "")
-    head += call.lines_for(target)
+    form = call.door.form if own else ""
+    head = target.link.start(target.model, stream=call.stream, form=form) + call.lines_for(target)
     if provider.signer is not None:
-        url = target.link.site + path.decode()
+        url = target.link.site + target.link.where(target.model, stream=call.stream, form=form)
         try:
             async with asyncio.timeout(min(exchange.route.clocks.first_token, exchange.deadline - clock.monotonic())):
                 signed = await provider.signer("POST", url, ((b"content-type", b"application/json"),), body)
         except auth.AuthError as error:
-            return Failure(Fault("bad_key", message=str(error), phase="send"))
+            return Failure(Fault("no_credentials", message=str(error), phase="send"))
         except TimeoutError:
-            return Failure(Fault("unreachable", message="Credentials did not come in time.", phase="connect"))
+            return Failure(Fault("no_credentials", message="Credentials did not come in time.", phase="send"))
         head += b"".join([b"%b: %b\r\n" % pair for pair in signed])
     head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body))
     clocks = exchange.route.clocks if call.stream else exchange.route.whole_clocks
@@ -114,6 +116,14 @@ async def _send(target: Target, exchange: Exchange, client: Client) -> Failure |
         return Failure(transport_fault(error, "stream" if call.stream else "body"))
     finally:
         response.cancel()
+
+
+def _own_body(target: Target, exchange: Exchange) -> bytes:
+    """The body for a target of the client's dialect. Raises Malformed, StrictError."""
+    body = exchange.call.body_for(target)
+    if exchange.call.unsealed:
+        exchange.attempts[-1].losses = translate.accepted(target, exchange.route, [_UNSEALED])
+    return body
 
 
 def _passed_on(headers: Headers) -> Headers:

@@ -49,12 +49,16 @@ class Link(msgspec.Struct, frozen=True):
     dialect: str
     site: str
 
-    def start(self, model: str, *, stream: bool, form: str = "") -> tuple[bytes, bytes]:
-        """The request's head so far, and the path it asks for."""
+    def where(self, model: str, *, stream: bool, form: str = "") -> str:
+        """The path of a call, as an HTTP request asks for it."""
+        return surface.provider_path(self.dialect, self.path.decode(), model, stream=stream, form=form)
+
+    def start(self, model: str, *, stream: bool, form: str = "") -> bytes:
+        """The head of a call so far."""
         if self.head and not form:
-            return self.head, b""
-        path = surface.provider_path(self.dialect, self.path.decode(), model, stream=stream, form=form).encode()
-        return b"POST %b HTTP/1.1\r\n%bcontent-type: application/json\r\n" % (path, self.lines), path
+            return self.head
+        path = self.where(model, stream=stream, form=form).encode()
+        return b"POST %b HTTP/1.1\r\n%bcontent-type: application/json\r\n" % (path, self.lines)
 
 
 class Provider:
@@ -118,7 +122,6 @@ class Route(msgspec.Struct, frozen=True):
     retries: int
     why: str
     strict: bool = False
-    other_vector_space: bool = False
 
 
 class NoRouteError(Exception):
@@ -208,7 +211,7 @@ class Routing:
         whole = Clocks(clocks.connect, setting("answer_timeout"), clocks.liveness, clocks.progress)
         return Route(
             name, tuple(targets), clocks, whole, setting("deadline"), int(setting("retries")), why,
-            strict=bool(setting("strict")), other_vector_space=bool(setting("other_vector_space")),
+            strict=bool(setting("strict")),
         )  # fmt: skip
 
     def _expand(self, names: Sequence[str], within: str) -> list[Target]:
@@ -278,7 +281,7 @@ def link(base_url: str, dialect: str, client: Client, headers: Iterable[tuple[by
     made = Link(base_url, client.origin(base_url), path, lines, b"", dialect, f"{address.scheme}://{address.authority}")
     if surface.names_model(dialect):
         return made
-    return msgspec.structs.replace(made, head=made.start("", stream=False)[0])
+    return msgspec.structs.replace(made, head=made.start("", stream=False))
 
 
 def _credential(

@@ -42,6 +42,9 @@ class Door(msgspec.Struct, frozen=True):
     form: str = ""
     key: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Door({self.dialect!r}, model={self.model!r}, stream={self.stream!r}, form={self.form!r})"  # no key
+
 
 DOORS: Mapping[str, Door] = {
     "/v1/chat/completions": Door(CHAT),
@@ -190,7 +193,7 @@ _SEALS: Mapping[str, tuple[bytes, str, str]] = {
 def without_seals(body: bytes, dialect: str) -> bytes:
     """`body` without the reasoning of other providers that we gave the client to keep: its own provider cannot read it.
 
-    Nearly every call has none, which costs one search. Raises Malformed.
+    The very same where there is none, as in nearly every call, which costs one search. Raises Malformed.
     """
     known = _SEALS.get(dialect)
     if known is None or known[0] not in body:
@@ -207,14 +210,19 @@ def without_seals(body: bytes, dialect: str) -> bytes:
             isinstance(item.get(field), str) and item[field].startswith(prefix) for field in fields
         )
 
-    turns = raw.get("input" if dialect == RESPONSES else "messages") if isinstance(raw, dict) else None
+    place = "input" if dialect == RESPONSES else "messages"
+    turns = raw.get(place) if isinstance(raw, dict) else None
     if not isinstance(turns, list):
         return body
-    if dialect == RESPONSES:
-        raw["input"] = [item for item in turns if not sealed(item)]
-    else:
-        for turn in turns:
-            if isinstance(turn, dict) and isinstance(turn.get("content"), list):
-                turn["content"] = [block for block in turn["content"] if not sealed(block)]
-        raw["messages"] = [turn for turn in turns if not (isinstance(turn, dict) and turn.get("content") == [])]
-    return dump(raw)
+    kept = [turn for turn in turns if not sealed(turn)]
+    emptied = []
+    found = len(kept) < len(turns)
+    for turn in kept:
+        blocks = turn.get("content") if isinstance(turn, dict) and dialect == ANTHROPIC else None
+        if isinstance(blocks, list) and any(map(sealed, blocks)):
+            found = True
+            turn["content"] = [block for block in blocks if not sealed(block)]
+            if not turn["content"]:
+                emptied.append(turn)
+    raw[place] = [turn for turn in kept if not any(turn is one for one in emptied)]
+    return dump(raw) if found else body

@@ -12,24 +12,22 @@ import msgspec
 from understudy import clock, dialects
 from understudy.canon import (
     Answer,
-    Delta,
     Ended,
     Event,
     Failed,
     Fault,
-    Finished,
-    Image,
     Loss,
-    PartStarted,
+    Request,
     Skipped,
-    ToolCall,
 )
+from understudy.dialects.watch import says_something
 from understudy.dialects.wire import Malformed
 from understudy.gateway import surface
 from understudy.gateway.arriving import LARGEST_PREAMBLE, whole_body
+from understudy.gateway.call import Call
 from understudy.gateway.client import Client
 from understudy.gateway.record import Exchange, Failure, Headers
-from understudy.gateway.routing import Target
+from understudy.gateway.routing import Route, Target
 from understudy.resilience import classify
 from understudy.upstream import Response, TransportError
 
@@ -45,7 +43,7 @@ _NAMED = 5
 class StrictError(Exception):
     """The route is strict and the target's dialect cannot carry the call whole. `field` is the first that is lost."""
 
-    def __init__(self, target: Target, losses: tuple[Loss, ...]) -> None:
+    def __init__(self, target: Target, losses: list[Loss]) -> None:
         self.field = losses[0].field
         named = "; ".join(f"{loss.field}: {loss.why}" for loss in losses[:_NAMED])
         more = f"; and {len(losses) - _NAMED} more" if len(losses) > _NAMED else ""
@@ -63,19 +61,31 @@ async def body_for(target: Target, exchange: Exchange) -> bytes:
         usage = True
     unfetched: tuple[Loss, ...] = ()
     if b"http" in exchange.call.body:
-        from understudy.gateway.fetch import inline, needs_inline  # noqa: PLC0415  # brings httpx2, which few calls need
-
-        wanted = needs_inline(dialect)
-        if wanted is not None:
-            request, unfetched = await inline(request, wanted)
+        request, unfetched = await _fetched(exchange.call, dialect)
     # Some dialects choose forms by the model's name: it must be the target's before encoding.
     request = msgspec.structs.replace(request, model=target.model, include_usage=usage)
     body, lost = dialects.get(dialect).encode_request(request)
-    losses = unfetched + lost
-    if losses and exchange.route.strict:
-        raise StrictError(target, losses)
-    exchange.attempts[-1].losses = list(losses)
+    exchange.attempts[-1].losses = accepted(target, exchange.route, [*unfetched, *lost])
     return body
+
+
+async def _fetched(call: Call, dialect: str) -> tuple[Request, tuple[Loss, ...]]:
+    """The request with what a target of `dialect` cannot fetch itself; fetched once, however often it is tried."""
+    from understudy.gateway.fetch import inline, needs_inline  # noqa: PLC0415  # brings httpx2, which few calls need
+
+    wanted = needs_inline(dialect)
+    if wanted is None:
+        return call.request(), ()
+    if dialect not in call.fetched:
+        call.fetched[dialect] = await inline(call.request(), wanted)
+    return call.fetched[dialect]
+
+
+def accepted(target: Target, route: Route, losses: list[Loss]) -> list[Loss]:
+    """`losses`, if the route puts up with them. Raises StrictError."""
+    if losses and route.strict:
+        raise StrictError(target, losses)
+    return losses
 
 
 async def whole(response: Response, target: Target, exchange: Exchange, client: Client) -> Failure | None:
@@ -123,7 +133,7 @@ async def stream(response: Response, target: Target, exchange: Exchange, client:
     while True:
         events = await _next(response, decoder)
         last = events.pop() if events and events[-1].__class__ in _TERMINAL else None
-        if any(map(_says_something, events)):
+        if any(map(says_something, events)):
             content = True
             response.progressed()
         record.skipped += sum([event.__class__ is Skipped for event in events])
@@ -135,7 +145,9 @@ async def stream(response: Response, target: Target, exchange: Exchange, client:
         if last is not None:
             record.losses[known:] = encoder.losses
             rest = b"".join((*held, out, encoder.encode(last)))
-            return await _end(client, exchange, encoder, rest, content=content)
+            failure = await _end(client, exchange, encoder, rest, content=content)
+            response.release()
+            return failure
         if client.committed:
             if out:
                 await client.write(out)
@@ -161,15 +173,6 @@ async def _next(response: Response, decoder: dialects.StreamDecoder) -> list[Eve
             return events
         raise
     return decoder.feed(data) if data else decoder.close()
-
-
-def _says_something(event: Event) -> bool:
-    """Whether an event is content: words, a tool call's name, an image; a finish other than a plain stop."""
-    if event.__class__ is Delta:
-        return True
-    if isinstance(event, Finished):
-        return event.finish != "stop"
-    return isinstance(event, PartStarted) and isinstance(event.part, ToolCall | Image)
 
 
 async def _begin(client: Client, exchange: Exchange, encoder: dialects.StreamEncoder) -> None:

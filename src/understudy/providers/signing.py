@@ -167,12 +167,12 @@ class _SigV4:
         return found
 
     def _region(self, url: str) -> str:
+        parts = (urlsplit(url).hostname or "").split(".")
+        if len(parts) > 3 and parts[0].startswith("bedrock-runtime"):
+            return parts[1]  # whoever names a host of a region means that region
         for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
             if self._environ.get(name):
                 return self._environ[name]
-        parts = (urlsplit(url).hostname or "").split(".")
-        if len(parts) > 3 and parts[0].startswith("bedrock-runtime"):
-            return parts[1]
         raise AuthError("No AWS region is known. Set AWS_REGION.")
 
 
