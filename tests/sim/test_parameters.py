@@ -29,9 +29,9 @@ def test_fail_first_fails_n_times_and_then_works() -> None:
 
 
 def test_flaky_fails_the_same_calls_for_the_same_seed_about_as_often_as_asked() -> None:
-    first = asyncio.run(codes("flaky:p=0.3,seed=7", 100))
-    assert first == asyncio.run(codes("flaky:p=0.3,seed=7", 100))
-    assert first != asyncio.run(codes("flaky:p=0.3,seed=8", 100))
+    first = asyncio.run(codes("flaky:rate=0.3,seed=7", 100))
+    assert first == asyncio.run(codes("flaky:rate=0.3,seed=7", 100))
+    assert first != asyncio.run(codes("flaky:rate=0.3,seed=8", 100))
     assert 15 <= first.count(503) <= 45
 
 
@@ -96,16 +96,108 @@ def test_slow_waits_before_the_first_token_and_between_tokens() -> None:
     asyncio.run(main())
 
 
-def test_continues_goes_on_where_the_assistant_turn_stops_and_ok_starts_again() -> None:
-    messages = [{"role": "user", "content": "naïve question"}, {"role": "assistant", "content": SAID[:22]}]
-    texts = [see(ask(m, messages=messages)).json["choices"][0]["message"]["content"] for m in ("continues", "ok")]
-    assert texts == [SAID[22:], SAID]
+def continued(model: str, *turns: tuple[str, str]) -> Seen:
+    return see(ask(model, messages=[{"role": role, "content": text} for role, text in turns]))
 
 
-def test_prefill_rejected_refuses_a_trailing_assistant_turn() -> None:
-    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello"}]
-    seen = see(ask("prefill-rejected", messages=messages))
+def said(seen: Seen) -> str:
+    text: str = seen.json["choices"][0]["message"]["content"]
+    return text
+
+
+WHOLE = " ".join([SAID, *(f"more{i}" for i in range(len(SAID.split()), 60))])
+NOTICE = "Your previous response was interrupted and ended with: '{}'. Continue from there."
+
+
+@pytest.mark.parametrize("cut", [1, 22, 57, 100, len(WHOLE) - 1])
+def test_an_answer_goes_on_where_the_assistant_turn_stops(cut: int) -> None:
+    turns = [("user", "naïve question"), ("assistant", WHOLE[:cut])]
+    assert said(continued("ok:tokens=60", turns[0])) == WHOLE
+    assert said(continued("ok:tokens=60", *turns)) == WHOLE[cut:]
+    assert said(continued("restarts", *turns)) == WHOLE
+    assert said(continued("differs", *turns)) != WHOLE
+    seen = continued("no-prefill", *turns)
     assert (seen.status, seen.json["error"]["type"]) == (400, "invalid_request_error")
+
+
+@pytest.mark.parametrize("cut", [22, 57, 100, len(WHOLE) - 1])
+@pytest.mark.parametrize("model", ["ok:tokens=60", "no-prefill"])
+def test_an_answer_goes_on_when_it_is_told_how_it_ended(model: str, cut: int) -> None:
+    question, notice = ("user", "naïve question"), NOTICE.format(WHOLE[max(0, cut - 40) : cut])
+    rest = WHOLE[cut:]
+    assert said(continued(model, question, ("user", notice))) == rest
+    assert said(continued(model, question, ("assistant", WHOLE[:cut]), ("user", notice))) == rest
+    assert said(continued(model, ("user", f"naïve question\n\n{notice}"))) == rest
+
+
+def test_what_is_no_beginning_of_the_answer_is_not_continued() -> None:
+    assert said(continued("ok:tokens=60", ("user", "naïve question"), ("assistant", "Something else"))) == WHOLE
+
+
+def test_an_answer_breaks_after_so_many_characters() -> None:
+    for cut in (1, 30, 31, 64, 200):
+        assert see(ask(f"cut:truncate_after={cut},tokens=60", stream=True)).text == WHOLE[:cut]
+
+
+def test_the_rest_of_an_answer_can_be_cut_as_well() -> None:
+    turns = [{"role": "user", "content": "naïve question"}, {"role": "assistant", "content": WHOLE[:30]}]
+    seen = see(ask("cut:truncate_after=20,tokens=60", stream=True, messages=turns))
+    assert seen.text == WHOLE[30:50]
+
+
+def test_flaky_fails_as_any_other_behaviour_with_its_parameters() -> None:
+    async def main() -> list[int]:
+        async with Sim() as sim:
+            pieces = []
+            for _ in range(20):
+                line = await dial(sim)
+                await line.send(request(ask("flaky:rate=0.5,like=cut,after=2", stream=True)))
+                pieces.append((await line.answer()).pieces)
+                await line.close()
+            return pieces
+
+    assert set(asyncio.run(main())) == {2, len(SAID.split())}
+
+
+def test_a_whole_provider_can_ail_and_get_well() -> None:
+    async def main() -> None:
+        async with Sim() as sim:
+            line = await dial(sim)
+
+            async def status(model: str) -> int:
+                await line.send(request(ask(model)))
+                return (await line.answer()).status
+
+            sim.ail("overloaded")
+            assert [await status("ok"), await status("rate-limit")] == [503, 503]
+            sim.ail("fail-first:n=1,like=internal")
+            assert [await status("rate-limit"), await status("rate-limit"), await status("ok")] == [500, 429, 200]
+            sim.ail(None)
+            assert await status("ok") == 200
+            await line.close()
+
+    asyncio.run(main())
+
+
+def test_health_can_be_ordered_by_http() -> None:
+    async def main() -> None:
+        async with Sim() as sim:
+            line = await dial(sim)
+
+            async def answer(method: str, path: str, body: bytes = b"") -> Seen:
+                await line.send(request(body, path=path, method=method))
+                return await line.answer()
+
+            assert (await answer("PUT", "/simulated", b"overloaded")).json["behaviour"] == "overloaded"
+            assert (await answer("POST", "/v1/chat/completions", ask("ok"))).status == 503
+            assert (await answer("DELETE", "/simulated")).status == 200
+            assert (await answer("PUT", "/simulated/my%2Fmodel", b"ok")).json["model"] == "my/model"
+            assert (await answer("POST", "/v1/chat/completions", ask("my/model"))).status == 200
+            assert (await answer("PUT", "/simulated", b"no-such-thing")).status == 400
+            assert (await answer("POST", "/simulated", b"ok")).status == 405
+            await line.close()
+
+    asyncio.run(main())
 
 
 def test_reasoning_comes_in_the_field_that_is_asked_for() -> None:

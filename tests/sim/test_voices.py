@@ -116,8 +116,8 @@ def gemini_said(sim: Sim, model: str, stream: bool, tool: bool) -> Any:
     assert got[-1].usage_metadata.candidates_token_count > 1
     assert got[-1].candidates[0].finish_reason == "STOP"
     if tool:
-        return got[-1].function_calls[0].args
-    return "".join(one.text for one in got)
+        return next(one.function_calls[0].args for one in got if one.function_calls)
+    return "".join(one.text or "" for one in got)
 
 
 def cohere_said(sim: Sim, model: str, stream: bool, tool: bool) -> Any:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from understudy.dialects.wire import Malformed
 
@@ -21,6 +22,12 @@ LIMIT = 512
 
 FIELDS = ("id", "input_file_id", "output_file_id", "error_file_id", "first_id", "last_id")
 """Where ids stand in a file, a batch, or a list of them."""
+
+IN_CALLS = ("file_id", "file_ids")
+"""Where files stand in a call to a model: a part's `file_id`, a tool's `file_ids`."""
+
+_FREE = frozenset({"args", "arguments", "input", "input_schema", "metadata", "parameters", "response", "schema"})
+"""Objects of a call whose fields are the application's own: a `file_id` there is no file of the provider's."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -64,6 +71,49 @@ def unwrap_fields(value: Any, provider: str) -> Any:
         return own
 
     return _rewritten(value, known, "")
+
+
+def known_to(names: Sequence[str], value: Any, path: str = "") -> Any:
+    """A call's JSON with the files it names as their provider knows them; the very same where it names none of ours.
+
+    `names` are those of the provider that the call goes to: its own, and its account's.
+
+    Raises `Malformed` on a file that another provider holds, and on an id with our prefix that we did not write.
+    """
+    if isinstance(value, list):
+        found = [known_to(names, entry, f"{path}[{i}]") for i, entry in enumerate(value)]
+        return found if any(new is not old for new, old in zip(found, value, strict=True)) else value
+    if not isinstance(value, dict):
+        return value
+    changed = {}
+    for name, entry in value.items():
+        if name in _FREE and isinstance(entry, dict):
+            continue
+        where = f"{path}.{name}" if path else name
+        new = own(names, entry, where) if name in IN_CALLS else known_to(names, entry, where)
+        if new is not entry:
+            changed[name] = new
+    return {**value, **changed} if changed else value
+
+
+def own(names: Sequence[str], shown: Any, field: str) -> Any:
+    """One id, or a list of them, as its provider knows it; what is none of ours as it is. Raises `Malformed`."""
+    if isinstance(shown, list):
+        found = [own(names, one, field) for one in shown]
+        return found if found != shown else shown
+    if not isinstance(shown, str) or not shown.startswith(PREFIX):
+        return shown
+    holder, known = unwrap(shown, field)
+    if holder not in names:
+        raise Malformed(field, f"names a file that provider {holder} holds, and {names[0]} cannot read it")
+    return known
+
+
+def segment(known: str, field: str = "id") -> str:
+    """A provider's own id as one segment of a URL's path. Raises `Malformed` on one that could lead elsewhere."""
+    if not known.strip(".") or not known.isprintable() or any(mark in known for mark in "/\\%?#"):
+        raise Malformed(field, "cannot be the id of anything that a provider holds")
+    return quote(known, safe="")
 
 
 def _rewritten(value: Any, change: Callable[[str, str], str], path: str) -> Any:

@@ -1,11 +1,12 @@
-"""The `model` field of a multipart/form-data body (RFC 7578), found and replaced in place.
+"""Fields of a multipart/form-data body (RFC 7578), such as `model`: found, replaced or taken out in place.
 
-Only the heads of parts are read; files are searched for the boundary but never decoded, and copied once, on replacing.
+Only the heads of parts are read; files are searched for the boundary but never decoded, and copied once, on changing.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from understudy.dialects.wire import Malformed
@@ -20,11 +21,13 @@ _PARAMETER = re.compile(rb';[ \t]*([a-z*-]+)=("(?:[^"\\]|\\.)*"|[^;"\s]*)[ \t]*'
 
 
 class Field(NamedTuple):
-    """A field's text, and where its bytes stand in the body."""
+    """A field's text, where its bytes stand in the body, and where its part does, from its boundary to the next."""
 
     value: str
     start: int
     end: int
+    part: int
+    after: int
 
 
 def boundary(content_type: str) -> bytes:
@@ -40,16 +43,24 @@ def boundary(content_type: str) -> bytes:
 
 def find(body: bytes, content_type: str, name: str = "model") -> Field:
     """The one field called `name`. Raises `Malformed` if there is none, or two, or the body is not whole."""
+    found = fields(body, content_type, (name,)).get(name)
+    if found is None:
+        raise Malformed(name, "is missing; add it as a field of the form")
+    return found
+
+
+def fields(body: bytes, content_type: str, names: Collection[str]) -> dict[str, Field]:
+    """Those fields of `names` that are there. Raises `Malformed` if one is twice, or the body is not whole."""
     line = b"--" + boundary(content_type)
     if not body.startswith(line) and b"\r\n" + line not in body:
         raise Malformed("body", "does not hold the boundary that Content-Type names")
-    found: Field | None = None
+    wanted = {name.encode(): name for name in names}
+    found: dict[str, Field] = {}
     at = 0 if body.startswith(line) else body.index(b"\r\n" + line) + 2
     for _ in range(PARTS_LIMIT):
+        part = at
         at += len(line)
         if body.startswith(b"--", at):
-            if found is None:
-                raise Malformed(name, "is missing; add it as a field of the form")
             return found
         if not body.startswith(b"\r\n", at):
             raise Malformed("body", "has a boundary that is not followed by a line end")
@@ -60,11 +71,12 @@ def find(body: bytes, content_type: str, name: str = "model") -> Field:
         head = body[at + 2 : blank]
         if b"\r\n" + line in head:
             raise Malformed("body", "has a part without an empty line after its head")
-        if _name(head) == name.encode():
-            if found is not None:
-                raise Malformed(name, "is given twice; send it once")
-            found = _field(body, blank + 4, end, name)
         at = end + 2
+        name = wanted.get(_name(head))
+        if name is not None:
+            if name in found:
+                raise Malformed(name, "is given twice; send it once")
+            found[name] = _field(body, blank + 4, end, part, name)
     raise Malformed("body", f"has more than {PARTS_LIMIT} parts")
 
 
@@ -74,6 +86,12 @@ def replace(body: bytes, field: Field, value: str) -> bytes:
         raise Malformed("model", "must not hold a line end")
     whole = memoryview(body)
     return b"".join((whole[: field.start], value.encode(), whole[field.end :]))
+
+
+def without(body: bytes, field: Field) -> bytes:
+    """The body without the part of `field`."""
+    whole = memoryview(body)
+    return b"".join((whole[: field.part], whole[field.after :]))
 
 
 def _name(head: bytes) -> bytes:
@@ -94,8 +112,9 @@ def _name(head: bytes) -> bytes:
     return names[0]
 
 
-def _field(body: bytes, start: int, end: int, name: str) -> Field:
+def _field(body: bytes, start: int, end: int, part: int, name: str) -> Field:
+    stop = max(start, end)
     try:
-        return Field(body[start : max(start, end)].decode(), start, max(start, end))
+        return Field(body[start:stop].decode(), start, stop, part, end + 2)
     except UnicodeDecodeError:
         raise Malformed(name, "is not UTF-8") from None

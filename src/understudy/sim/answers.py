@@ -1,7 +1,9 @@
-"""What the simulated model says: deterministic, and shaped as OpenAI shapes it, whole or in chunks.
+"""What the simulated model says: deterministic, and the same in every dialect; the voices give it its shape.
 
 The answer echoes the start of the last user message, so that a test can tell whose answer it got. It is worked out
-from the request alone: the same request gives the same text, which is what lets a replay after a cut be compared.
+from the request alone: the same request gives the same text, which is what lets an answer be compared that was cut and
+is continued by another model. A model is asked to continue by a trailing assistant turn, or by a user turn that says
+the answer was interrupted and how it ended (as Anthropic documents it for models that take no assistant turn).
 """
 
 from __future__ import annotations
@@ -18,62 +20,129 @@ from understudy.sim.instance import instance
 
 Field = Literal["content", "refusal"]
 
+Finish = Literal["stop", "length", "tool_calls", "content_filter", "paused", "blocked", "queued"]
+
+Manner = Literal["continues", "restarts", "differs"]
+"""What is made of a request to continue: the rest of the answer, the same from the start, or another one."""
+
 _ECHOED = 200
 """Characters of the user's message that are echoed: an answer stays small however large the question."""
 
 _PIECE = 6
 """Characters of tool arguments in one chunk: small, so that a cut amid the arguments has somewhere to fall."""
 
+_SEAM = 20
+"""Characters of an answer's end by which its place is found again."""
+
 _token = re.compile(r"\s*\S+|\s+")
+_interrupted = re.compile(
+    r"(?i)\b(?:your|the) (?:previous|last|earlier) \w+ (?:was|has been|got) (?:interrupted|cut off)"
+)
 _SOMETHING = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """One choice: `tokens` of text, or of a tool's arguments when `tool` names one. `finish` is the wire's word."""
+    """One choice: `tokens` of text, or of a tool's arguments when `tool` names one.
+
+    `thoughts` come before them. `early` is the token that claims to be the last and is not. Without `counted` no usage
+    is told.
+    """
 
     tokens: list[str]
-    finish: str = "stop"
+    finish: Finish = "stop"
     tool: str | None = None
     custom: bool = False
     call_id: str = ""
     field: Field = "content"
+    thoughts: list[str] = []
+    early: int | None = None
+    counted: bool = True
 
     @property
     def text(self) -> str:
         return "".join(self.tokens)
 
+    @property
+    def broken(self) -> bool:
+        """Whether a tool's arguments are no JSON."""
+        if self.tool is None or self.custom:
+            return False
+        try:
+            msgspec.json.decode(self.text)
+        except msgspec.DecodeError:
+            return True
+        return False
 
-def reply(call: Call, *, force_tool: bool = False, prefill: str = "") -> Reply:
-    """The answer to `call`. `prefill` is a beginning not to repeat; `force_tool` calls a tool, made up if need be.
+
+def reply(call: Call, *, force_tool: bool = False, manner: Manner = "continues") -> Reply:
+    """The answer to `call`. `force_tool` calls a tool, made up if need be.
 
     Raises `Refused` when the request names a tool that it does not bring.
     """
     asked = call.asked
+    question, partial, notice = _continued(asked)
     tool = _chosen_tool(asked)
     if tool is None and force_tool:
         tool = (asked.tools or [_SOMETHING])[0]
     if tool is not None:
         return _tool_reply(asked, tool)
-    text = _shaped(asked) or _said(asked)
-    tokens = _token.findall(text.removeprefix(prefill))
+    text = _shaped(asked, question) or _said(asked, question, manner)
+    tokens = _token.findall(text)
     if wanted := call.count("tokens"):
-        tokens = [tokens[i] if i < len(tokens) else f" more{i}" for i in range(wanted)]
+        more = " other" if manner == "differs" else " more"
+        tokens = [tokens[i] if i < len(tokens) else f"{more}{i}" for i in range(wanted)]
+    if manner == "continues" and (partial or notice):
+        tokens = _token.findall(_rest("".join(tokens), partial, notice))
     if asked.limit is not None and asked.limit < len(tokens):
         return Reply(tokens[: max(asked.limit, 0)], "length")
     return Reply(tokens)
 
 
-def _said(asked: Asked) -> str:
+def cut_at(said: Reply, characters: int) -> tuple[Reply, int]:
+    """`said` with a piece that ends after so many characters, and the number of pieces until there."""
+    text = said.text
+    before, after = _token.findall(text[:characters]), _token.findall(text[characters:])
+    return msgspec.structs.replace(said, tokens=[*before, *after]), len(before)
+
+
+def _continued(asked: Asked) -> tuple[str, str, str]:
+    """The question, how its answer began, and the words in which a continuation is asked for; "" for what is not."""
+    questions = [text_of(message) for message in asked.messages if message.get("role") == "user"]
+    last = questions[-1] if questions else ""
+    partial = text_of(asked.messages[-1]) if asked.last_role == "assistant" else ""
+    found = _interrupted.search(last)
+    if partial or found is None:
+        return last, partial, ""
+    if len(asked.messages) > 1 and asked.messages[-2].get("role") == "assistant":
+        partial = text_of(asked.messages[-2])
+    before = last[: found.start()].strip()
+    return before or (questions[-2] if len(questions) > 1 else ""), partial, last[found.start() :]
+
+
+def _rest(text: str, partial: str, notice: str) -> str:
+    """What of `text` comes after `partial`, or after what `notice` quotes; all of it if neither is its beginning."""
+    if partial and text.startswith(partial):
+        return text[len(partial) :]
+    for end in range(len(text), 0, -1) if notice else ():
+        seam = text[max(0, end - _SEAM) : end]
+        if len(seam.strip()) >= min(_SEAM // 2, len(text)) and seam in notice:
+            return text[end:]
+    return text
+
+
+def _said(asked: Asked, question: str, manner: Manner) -> str:
     if asked.last_role == "tool":
         return f"This is a simulated answer. The tool said: {text_of(asked.messages[-1])[:_ECHOED]}"
-    return f"This is a simulated answer, it only echoes what you said: {last_text(asked)[:_ECHOED]}"
+    if manner == "differs":
+        return f"Another model would put it otherwise, and hears from you: {question[:_ECHOED]}"
+    return f"This is a simulated answer, it only echoes what you said: {question[:_ECHOED]}"
 
 
-def _shaped(asked: Asked) -> str | None:
+def _shaped(asked: Asked, question: str) -> str | None:
     """JSON in the shape that `response_format` asks for, None if it asks for none."""
     shape = asked.response_format or {}
     if shape.get("type") == "json_object":
-        return _json({"simulated": True, "echo": last_text(asked)[:_ECHOED]})
+        return _json({"simulated": True, "echo": question[:_ECHOED]})
     if shape.get("type") != "json_schema":
         return None
     described = shape.get("json_schema")
@@ -143,100 +212,3 @@ def usage(asked: Asked, said: Reply) -> dict[str, Any]:
         "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
     }
-
-
-def _likelihoods(asked: Asked, said: Reply, tokens: list[str]) -> dict[str, Any] | None:
-    if not asked.logprobs or said.tool:
-        return None
-
-    def one(token: str, logprob: float) -> dict[str, Any]:
-        return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
-
-    def several(token: str) -> list[dict[str, Any]]:
-        top = min(max(asked.top_logprobs or 0, 0), 20)
-        return [one(token if i == 0 else f"{token}{i}", -0.125 * (i + 1)) for i in range(top)]
-
-    entries = [{**one(token, -0.125), "top_logprobs": several(token)} for token in tokens]
-    return {said.field: entries, "refusal" if said.field == "content" else "content": None}
-
-
-def _tool_call(said: Reply, arguments: str) -> dict[str, Any]:
-    kind, field = ("custom", "input") if said.custom else ("function", "arguments")
-    return {"id": said.call_id, "type": kind, kind: {"name": said.tool, field: arguments}}
-
-
-def answer(call: Call, said: Reply) -> dict[str, Any]:
-    """The answer as one `chat.completion`."""
-    message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None, "annotations": []}
-    if said.tool:
-        message["tool_calls"] = [_tool_call(said, said.text)]
-    else:
-        message[said.field] = said.text
-    logprobs = _likelihoods(call.asked, said, said.tokens)
-    return {
-        **_common(call, "chat.completion"),
-        "choices": [
-            {"index": index, "message": message, "logprobs": logprobs, "finish_reason": said.finish}
-            for index in range(call.asked.choices)
-        ],
-        "usage": usage(call.asked, said),
-    }
-
-
-def _common(call: Call, kind: str) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "object": kind,
-        "created": call.created,
-        "model": call.asked.model,
-        "service_tier": "default",
-        "system_fingerprint": "simulated",
-    }
-
-
-class Chunks(msgspec.Struct, frozen=True):
-    """A streamed answer in its three parts: chunks before the first content, with content, and after the last."""
-
-    opening: list[dict[str, Any]]
-    content: list[dict[str, Any]]
-    closing: list[dict[str, Any]]
-
-    def first(self, count: int) -> list[dict[str, Any]]:
-        """The chunks up to the `count`-th with content; none at all for 0, not even the opening."""
-        return [*self.opening, *self.content[:count]] if count else []
-
-    def all(self) -> list[dict[str, Any]]:
-        return [*self.opening, *self.content, *self.closing]
-
-
-def chunks(call: Call, said: Reply) -> Chunks:
-    """The answer as `chat.completion.chunk`s. With `include_usage` each has `usage`, null but for the last."""
-    extra = {"usage": None} if call.asked.wants_usage else {}
-
-    def made(index: int, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> dict[str, Any]:
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        return {**_common(call, "chat.completion.chunk"), "choices": [choice], **extra}
-
-    every = range(call.asked.choices)
-    opening: dict[str, Any] = {"role": "assistant", "content": None if said.tool else "", "refusal": None}
-    if said.tool:
-        opening["tool_calls"] = [{"index": 0, **_tool_call(said, "")}]
-    closing = [made(index, {}, said.finish) for index in every]
-    if call.asked.wants_usage:
-        closing.append({**_common(call, "chat.completion.chunk"), "choices": [], "usage": usage(call.asked, said)})
-    return Chunks(
-        opening=[made(index, opening) for index in every],
-        content=[
-            made(index, _delta(said, token), logprobs=_likelihoods(call.asked, said, [token]))
-            for index in every
-            for token in said.tokens
-        ],
-        closing=closing,
-    )
-
-
-def _delta(said: Reply, token: str) -> dict[str, Any]:
-    if said.tool is None:
-        return {said.field: token}
-    kind, field = ("custom", "input") if said.custom else ("function", "arguments")
-    return {"tool_calls": [{"index": 0, kind: {field: token}}]}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from understudy.sim.asked import Asked
 from understudy.sim.wire import Script
+
+if TYPE_CHECKING:
+    from understudy.sim.voices.voice import Voice
 
 Value = int | float | str
 Values = Mapping[str, Value]
@@ -42,18 +46,33 @@ class Call(msgspec.Struct, frozen=True):
         return float(self.values.get(name, 0.0))
 
 
-class Behaviour(msgspec.Struct, frozen=True):
-    """A row of the table. `row` is its row in the table of faults, None where it is no fault of that table.
+EVERY = frozenset(
+    {
+        "anthropic-messages", "bedrock-converse", "cohere-chat", "gemini", "ollama", "openai-chat",
+        "openai-completions", "openai-responses",
+    }
+)  # fmt: skip
+"""The dialects of chat, each with a voice."""
 
-    `defaults` are its parameters; a parameter has the type of its default. `fails` holds for the defaults.
+
+class Behaviour(msgspec.Struct, frozen=True):
+    """A row of the table. `rows` are its rows in the catalogue of faults, none where it is no fault of that catalogue.
+
+    `defaults` are its parameters; a parameter has the type of its default. `fails` holds for the defaults. `dialects`
+    are those that can show it.
     """
 
     name: str
-    row: int | None
+    rows: tuple[int, ...]
     summary: str
-    script: Callable[[Call], Script]
+    script: Callable[[Voice, Call], Script]
     defaults: Values = {}
     fails: Fails = "before"
+    dialects: frozenset[str] = EVERY
+
+    def shown_in(self, voice: str) -> bool:
+        """Whether a voice has it. What OpenAI offers beside chat fails as its Completions do."""
+        return (voice if voice in EVERY else "openai-completions") in self.dialects
 
 
 class BehaviourError(ValueError):
@@ -74,17 +93,44 @@ def resolve(model: str, table: Mapping[str, Behaviour]) -> tuple[Behaviour, Valu
             f"This is a simulated provider, its models are: {', '.join(sorted(table))}.",
             unknown=True,
         )
-    values = dict(behaviour.defaults)
-    for part in rest.split(",") if colon else ():
-        key, equals, given = part.partition("=")
-        default = behaviour.defaults.get(key)
+    parts = rest.split(",") if colon else []
+    known = dict(behaviour.defaults)
+    if "like" in known:
+        given = (part.removeprefix("like=") for part in parts if part.startswith("like="))
+        other = next(given, str(known["like"]))
+        if other not in table or "like" in table[other].defaults:
+            raise BehaviourError(f"`{name}:like={other}` names no behaviour that can be taken on.", unknown=False)
+        known = {**table[other].defaults, **known}
+    values = dict(known)
+    for part in parts:
+        key, equals, text = part.partition("=")
+        default = known.get(key)
         if default is None or not equals:
-            takes = ", ".join(behaviour.defaults) or "none"
+            takes = ", ".join(known) or "none"
             raise BehaviourError(f"`{name}` has no parameter `{part}`; it takes: {takes}.", unknown=False)
-        values[key] = _value(name, key, given, default)
-    if (other := values.get("like")) is not None and other not in table:
-        raise BehaviourError(f"`{name}:like={other}` names no behaviour.", unknown=False)
+        values[key] = _value(name, key, text, default)
     return behaviour, values
+
+
+def settle(
+    behaviour: Behaviour, call: Call, table: Mapping[str, Behaviour], otherwise: tuple[Behaviour, Values]
+) -> tuple[Behaviour, Call]:
+    """What is done about this call in particular, by a behaviour that fails some calls as another one does.
+
+    `otherwise` is what happens to the rest. Chance is the same for the same seed and call, so that a failing test can
+    be run again.
+    """
+    if "like" not in behaviour.defaults:
+        return behaviour, call
+    if "n" in behaviour.defaults:
+        fails = call.number <= call.count("n")
+    else:
+        drawn = hashlib.blake2b(f"{call.values['seed']}:{call.number}".encode(), digest_size=8).digest()
+        fails = int.from_bytes(drawn, "big") / 2**64 < call.seconds("rate")
+    if fails:
+        return table[str(call.values["like"])], call
+    other, values = otherwise
+    return other, msgspec.structs.replace(call, values=values)
 
 
 def _value(name: str, key: str, given: str, default: Value) -> Value:

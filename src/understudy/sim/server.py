@@ -14,6 +14,7 @@ import socket
 import struct
 from collections import Counter, deque
 from typing import Any, Self, cast
+from urllib.parse import unquote
 
 import httptools
 import msgspec
@@ -21,11 +22,12 @@ import msgspec
 from understudy import clock
 from understudy.sim import answers, wire
 from understudy.sim.asked import Asked, Refused, read
-from understudy.sim.behaviour import Behaviour, BehaviourError, Call, Values, resolve
+from understudy.sim.behaviour import Behaviour, BehaviourError, Call, Values, resolve, settle
 from understudy.sim.table import BEHAVIOURS
+from understudy.sim.voices import held, openai_chat
 from understudy.sim.voices.play import play, refusal
 from understudy.sim.voices.routes import Route, find
-from understudy.sim.voices.voice import Trouble
+from understudy.sim.voices.voice import Json, Trouble
 from understudy.sim.wire import Ending, Script, error
 
 MOST_HEADER_BYTES = 64 * 2**10
@@ -43,6 +45,9 @@ _SECRET = frozenset({"authorization", "proxy-authorization", "api-key", "x-api-k
 _REQUEST = "invalid_request_error"
 _SIGNED = "AWS4-HMAC-SHA256 "
 """How a signature of AWS begins. It is taken as it is: what it signs is the business of the SDK's own tests."""
+
+_ORDERS = "/simulated"
+_WELL = (BEHAVIOURS["ok"], BEHAVIOURS["ok"].defaults)
 
 _query_key = re.compile(r"(?<=[?&]key=)[^&]*")
 
@@ -67,6 +72,9 @@ class Sim:
     >>> async with Sim() as sim:                     # doctest: +SKIP
     ...     sim.switch("gpt-5", "ok")                # a model by that name answers
     ...     sim.switch("gpt-5", "cut:after=3")       # and now it breaks
+    ...     sim.ail("flaky:rate=0.3,seed=7")         # and now every model fails, three times in ten
+
+    The same by HTTP: `PUT /simulated/gpt-5` and `PUT /simulated`, with the behaviour as the body; `DELETE` undoes it.
     """
 
     def __init__(self, key: str | None = None) -> None:
@@ -78,7 +86,10 @@ class Sim:
         self._deserted = asyncio.Event()
         self._received: deque[Received] = deque(maxlen=MOST_KEPT)
         self._received_bytes = 0
+        self._shelf = held.Shelf()
         self._switched: dict[str, tuple[Behaviour, Values]] = {}
+        self._ailing: tuple[Behaviour, Values] | None = None
+        self._ailed = 0
         self._calls: Counter[str] = Counter()
         self._calls_since: Counter[str] = Counter()
 
@@ -139,6 +150,14 @@ class Sim:
             self._switched[model] = resolve(behaviour, BEHAVIOURS)
         self._calls_since.pop(model, None)
 
+    def ail(self, behaviour: str | None) -> None:
+        """From now on every model does as `behaviour` says; None ends it.
+
+        With `flaky` or `fail-first`, calls that do not fail get what their model does otherwise.
+        """
+        self._ailing = None if behaviour is None else resolve(behaviour, BEHAVIOURS)
+        self._ailed = 0
+
     def keep(self, request: Received) -> None:
         self._received_bytes += len(request.body)
         while self._received and (len(self._received) == MOST_KEPT or self._received_bytes > MOST_KEPT_BYTES):
@@ -156,6 +175,8 @@ class Sim:
     def script(self, request: Received, given_key: str, other_key: str = "", *, reused: bool) -> Script:
         """What to do about `request`. `other_key` is one that came in a way which `openai-chat` does not know."""
         path = request.path.partition("?")[0]
+        if path == _ORDERS or path.startswith(_ORDERS + "/"):
+            return self._ordered(request, path, given_key or other_key)
         if (route := find(request.path, request.headers)) is not None:
             return self._voiced(route, request, given_key or other_key, reused=reused)
         if path == "/healthz":
@@ -169,12 +190,29 @@ class Sim:
             return [_refuse(401, f"Incorrect API key provided: {mask(given_key)}.", code="invalid_api_key")]
         return self._models() if wanted == "GET" else self._chat(request.body, reused=reused)
 
+    def _ordered(self, request: Received, path: str, key: str) -> Script:
+        """Health by command, for drills from a shell: a PUT whose body is a behaviour, or a DELETE."""
+        if request.method not in ("PUT", "DELETE"):
+            return [_refuse(405, f"Not allowed to {request.method} on {path}; it takes PUT and DELETE.")]
+        if not self._accepts(key):
+            return [_refuse(401, f"Incorrect API key provided: {mask(key)}.", code="invalid_api_key")]
+        model = unquote(path[len(_ORDERS) + 1 :])
+        behaviour = request.body.decode("utf-8", "replace").strip() if request.method == "PUT" else None
+        try:
+            if model:
+                self.switch(model, behaviour)
+            else:
+                self.ail(behaviour)
+        except BehaviourError as wrong:
+            return [_refuse(400, str(wrong), code="invalid_value")]
+        return [wire.refuse(200, {"model": model or None, "behaviour": behaviour, "simulated": True})]
+
     def _accepts(self, given_key: str) -> bool:
         return self._key is None or secrets.compare_digest(given_key.encode(), self._key.encode())
 
     def _voiced(self, route: Route, request: Received, key: str, *, reused: bool) -> Script:
         """What to do about a request in another dialect."""
-        if request.method != route.method:
+        if route.method and request.method != route.method:
             message = f"Not allowed to {request.method} here; it takes {route.method}."
             return [refusal(route.voice, Trouble("malformed", 405, message))]
         if not key.startswith(_SIGNED) and not self._accepts(key):
@@ -183,24 +221,48 @@ class Sim:
             if route.models is not None:
                 return [wire.refuse(200, route.models(self._names()))]
             if route.aside is not None:
-                return [wire.refuse(200, route.aside(request.body, route.model))]
-            asked = route.voice.read(request.body, route.model, route.stream)
+                return self._aside(route, route.aside(request.body, route.model), request, reused=reused)
+            if route.held:
+                kind = request.headers.get("content-type", "")
+                ask = (request.method, request.path, kind, request.body)
+                return held.script(*ask, shelf=self._shelf, voice=route.voice)
+            if route.media is not None:
+                voice, asked = route.media(request.body, request.headers.get("content-type", ""))
+            else:
+                voice, asked = route.voice, route.voice.read(request.body, route.model, route.stream)
             call, behaviour = self._called(asked, reused=reused)
-            return play(route.voice, behaviour, call)
+            return play(voice, behaviour, call)
         except Refused as wrong:
             return [refusal(route.voice, Trouble("malformed", 400, wrong.message))]
         except BehaviourError as wrong:
             kind, status = ("not-found", 404) if wrong.unknown else ("malformed", 400)
             return [refusal(route.voice, Trouble(kind, status, str(wrong)))]
 
+    def _aside(self, route: Route, told: Json, request: Received, *, reused: bool) -> Script:
+        """A model whose name is a behaviour's behaves so beside chat as well; any other name just answers."""
+        given = msgspec.json.decode(request.body).get("model")
+        name = route.model or (given if isinstance(given, str) else "")
+        if name not in self._switched and name.partition(":")[0] not in BEHAVIOURS:
+            return [wire.refuse(200, told)]
+        asked = Asked(model=name, messages=[{"role": "user", "content": "beside chat"}])
+        call, behaviour = self._called(asked, reused=reused)
+        return play(msgspec.structs.replace(route.voice, answer=lambda _call, _said: told), behaviour, call)
+
     def _names(self) -> list[str]:
         return [*BEHAVIOURS, *(name for name in self._switched if name not in BEHAVIOURS)]
 
     def _called(self, asked: Asked, *, reused: bool) -> tuple[Call, Behaviour]:
         """The call and what it is to do. Raises `Refused` or `BehaviourError`."""
-        behaviour, values = self._switched.get(asked.model) or resolve(asked.model, BEHAVIOURS)
-        call = Call(asked, values, self._count(asked), reused, f"chatcmpl-{clock.token(12)}", int(clock.wall()))
+        usual = self._switched.get(asked.model) or resolve(asked.model, BEHAVIOURS)
+        call = Call(asked, usual[1], self._count(asked), reused, f"chatcmpl-{clock.token(12)}", int(clock.wall()))
         answers.reply(call)  # whatever is to happen, a request that no provider could read is refused first
+        behaviour = usual[0]
+        if self._ailing is not None:
+            self._ailed += 1
+            behaviour, values = self._ailing
+            ailing = msgspec.structs.replace(call, values=values, number=self._ailed)
+            behaviour, call = settle(behaviour, ailing, BEHAVIOURS, usual)
+        behaviour, call = settle(behaviour, call, BEHAVIOURS, _WELL)
         return call, behaviour
 
     def _models(self) -> Script:
@@ -210,13 +272,13 @@ class Sim:
     def _chat(self, body: bytes, *, reused: bool) -> Script:
         try:
             call, behaviour = self._called(read(body), reused=reused)
+            return play(openai_chat.VOICE, behaviour, call)
         except Refused as wrong:
             return [_refuse(400, wrong.message, param=wrong.param, code=wrong.code)]
         except BehaviourError as wrong:
             if wrong.unknown:
                 return [_refuse(404, str(wrong), code="model_not_found")]
             return [_refuse(400, str(wrong), param="model", code="invalid_value")]
-        return behaviour.script(call)
 
     def _count(self, asked: Asked) -> int:
         """The number of this call since the model was last switched. A bound on names keeps a long run small."""

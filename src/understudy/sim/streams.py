@@ -1,290 +1,306 @@
-"""The behaviours that answer, well or badly: each a function from a call to its script. The table is `table.py`.
+"""The behaviours that answer, well or badly: each a function from a voice and a call to its script, in any dialect.
 
 Without `stream` a behaviour that cuts a stream cuts the body instead: the head and half of the bytes that it promised.
+What only compatible servers do is in `compatible.py`, the table is `table.py`.
 """
 
 from __future__ import annotations
 
 import gzip as gz
 import zlib
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
 from understudy.sim import answers, wire
-from understudy.sim.answers import Chunks, Reply
-from understudy.sim.asked import text_of
+from understudy.sim.answers import Manner, Reply
 from understudy.sim.behaviour import Call
-from understudy.sim.wire import DONE, LAST_CHUNK, Ending, Script
+from understudy.sim.refusals import refused, trouble
+from understudy.sim.voices.voice import Frames, Voice
+from understudy.sim.wire import LAST_CHUNK, Ending, Headers, Script
 
-Play = Callable[[Call], Script]
+Play = Callable[[Voice, Call], Script]
+Last = Callable[[Voice, Call, Reply, int], list[bytes]]
+"""Raw bytes to write after so many pieces of content."""
 
 
-def whole(call: Call, said: Reply, **fields: Any) -> bytes:
-    """A complete answer that is not a stream; `fields` replace fields of its body."""
-    return wire.whole(200, msgspec.json.encode({**answers.answer(call, said), **fields}))
+def head(voice: Voice, headers: Headers | None = None) -> bytes:
+    return wire.stream_head({"content-type": voice.content_type, **(headers or {})})
 
 
-def stream(events: Iterable[bytes]) -> Script:
-    """A complete stream: `events` as they stand, and an orderly end."""
-    yield wire.stream_head()
-    for event in events:
-        yield wire.chunk(event)
+def body_of(voice: Voice, call: Call, said: Reply) -> bytes:
+    return msgspec.json.encode(voice.answer(call, said))
+
+
+def whole(voice: Voice, call: Call, said: Reply) -> bytes:
+    """A complete answer that is not a stream."""
+    return wire.whole(200, body_of(voice, call, said))
+
+
+def stream(voice: Voice, frames: Iterable[bytes]) -> Script:
+    """A complete stream: `frames` as they stand, and an orderly end."""
+    yield head(voice)
+    for frame in frames:
+        yield wire.chunk(frame)
     yield LAST_CHUNK
 
 
-def events(chunks: Iterable[dict[str, Any]]) -> list[bytes]:
-    return [wire.event(chunk) for chunk in chunks]
-
-
-def ok(call: Call) -> Script:
-    return told(call, answers.reply(call))
-
-
-def told(call: Call, said: Reply) -> Script:
+def told(voice: Voice, call: Call, said: Reply) -> Script:
     """`said`, the way the client asked for it."""
     if not call.asked.stream:
-        return [whole(call, said)]
-    return stream([*events(answers.chunks(call, said).all()), DONE])
+        return [whole(voice, call, said)]
+    return stream(voice, voice.frames(call, said).all())
+
+
+def answered(manner: Manner = "continues") -> Play:
+    """In order. `manner` is what is made of a request to continue an answer that was cut."""
+    return lambda voice, call: told(voice, call, answers.reply(call, manner=manner))
+
+
+ok = answered()
+
+
+def no_prefill(voice: Voice, call: Call) -> Script:
+    """The provider's 400 to a trailing assistant turn; other calls are answered."""
+    return [refused("no-prefill", voice, call)] if call.asked.last_role == "assistant" else ok(voice, call)
 
 
 def altered(change: Callable[[Call, Reply], Reply], *, tool: bool = False) -> Play:
     """Answers in order, but with another reply."""
-    return lambda call: told(call, change(call, answers.reply(call, force_tool=tool)))
+    return lambda voice, call: told(voice, call, change(call, answers.reply(call, force_tool=tool)))
 
 
-def slow(call: Call) -> Script:
+def slow(voice: Voice, call: Call) -> Script:
     said = answers.reply(call)
     first, between = call.seconds("first"), call.seconds("between")
     if not call.asked.stream:
         yield first + between * max(len(said.tokens) - 1, 0)
-        yield whole(call, said)
+        yield whole(voice, call, said)
         return
-    parts = answers.chunks(call, said)
+    frames = voice.frames(call, said)
     yield first
-    yield wire.stream_head()
-    for number, chunk in enumerate(parts.opening + parts.content):
-        if number > len(parts.opening):
+    yield head(voice)
+    for number, frame in enumerate(frames.opening + frames.content):
+        if number > len(frames.opening):
             yield between
-        yield wire.chunk(wire.event(chunk))
-    for event in [*events(parts.closing), DONE]:
-        yield wire.chunk(event)
+        yield wire.chunk(frame)
+    for frame in (*frames.closing, *frames.ends):
+        yield wire.chunk(frame)
     yield LAST_CHUNK
 
 
-def continues(call: Call) -> Script:
-    """Goes on where a trailing assistant turn stops, if that is how its answer would have begun."""
-    last = call.asked.messages[-1]
-    prefill = text_of(last) if last.get("role") == "assistant" else ""
-    return told(call, answers.reply(call, prefill=prefill))
-
-
-def thinks(call: Call) -> Script:
-    """Reasoning first, in the field of vLLM and DeepSeek, or in OpenRouter's two with `field` = `reasoning`."""
-    said = answers.reply(call)
-    thoughts = [f"thought {i} " for i in range(call.count("thoughts"))]
-
-    def field(text: str) -> dict[str, Any]:
-        if call.values["field"] == "reasoning_content":
-            return {"reasoning_content": text}
-        detail = {"type": "reasoning.text", "text": text, "format": "unknown", "index": 0}
-        return {"reasoning": text, "reasoning_details": [detail]}
-
-    if not call.asked.stream:
-        body = answers.answer(call, said)
-        for choice in body["choices"]:
-            choice["message"] |= field("".join(thoughts))
-        return [wire.whole(200, msgspec.json.encode(body))]
-    parts = answers.chunks(call, said)
-    blank = parts.opening[0]
-    thinking = [
-        {**blank, "choices": [{**blank["choices"][0], "delta": {"content": "", **field(text)}}]} for text in thoughts
-    ]
-    return stream([*events(parts.opening + thinking + parts.content + parts.closing), DONE])
-
-
-def streamed(change: Callable[[Call, Chunks], Iterable[bytes]]) -> Play:
+def streamed(change: Callable[[Voice, Call, Frames], Iterable[bytes]]) -> Play:
     """A stream of other events, complete as HTTP; without `stream`, the plain answer."""
 
-    def script(call: Call) -> Script:
+    def script(voice: Voice, call: Call) -> Script:
         said = answers.reply(call)
-        return stream(change(call, answers.chunks(call, said))) if call.asked.stream else [whole(call, said)]
+        if not call.asked.stream:
+            return [whole(voice, call, said)]
+        return stream(voice, change(voice, call, voice.frames(call, said)))
 
     return script
 
 
-def broken(
-    ending: Ending, last: Callable[[Call, Chunks], Iterable[bytes]] | None = None, *, tool: bool = False
-) -> Play:
-    """Breaks off after `after` content events. `last` gives more raw bytes to write before the `ending`."""
+def _begun(call: Call, said: Reply) -> tuple[Reply, int]:
+    """How much is said before it breaks: `after` pieces, or as many as make up `truncate_after` characters."""
+    if (characters := call.count("truncate_after")) and not said.tool:
+        return answers.cut_at(said, characters)
+    return said, call.count("after")
 
-    def script(call: Call) -> Script:
+
+def _paused(call: Call, count: int) -> Iterator[float]:
+    """A breath, so that what was said has gone on to the client before it breaks."""
+    if count and (pause := call.seconds("pause")):
+        yield pause
+
+
+def broken(ending: Ending, last: Last | None = None, *, tool: bool = False) -> Play:
+    """Breaks off after `after` pieces of content. `last` gives more raw bytes to write before the `ending`."""
+
+    def script(voice: Voice, call: Call) -> Script:
         said = answers.reply(call, force_tool=tool)
         if not call.asked.stream:
-            body = whole(call, said)
-            start = body.index(b"\r\n\r\n") + 4
-            yield body[: (start + len(body)) // 2]
+            answer = whole(voice, call, said)
+            yield answer[: (answer.index(b"\r\n\r\n") + 4 + len(answer)) // 2]
             yield ending
             return
-        parts = answers.chunks(call, said)
-        yield wire.stream_head()
-        for event in events(parts.first(call.count("after"))):
-            yield wire.chunk(event)
+        said, count = _begun(call, said)
+        yield head(voice)
+        for frame in voice.frames(call, said).first(count):
+            yield wire.chunk(frame)
+        yield from _paused(call, count)
         if last is not None:
-            yield from last(call, parts)
+            yield from last(voice, call, said, count)
         yield ending
 
     return script
 
 
-def _next(call: Call, parts: Chunks) -> bytes:
+def _next(voice: Voice, call: Call, said: Reply, count: int) -> bytes:
     """The event that would come next, with a character of several bytes in it."""
-    model = parts.content[min(call.count("after"), len(parts.content) - 1)]
-    choice = {**model["choices"][0], "delta": {"content": " naïve"}}
-    return wire.event({**model, "choices": [choice]})
+    if said.tool:
+        frames = voice.frames(call, said)
+        return (frames.content[count:] or frames.ends)[0]
+    more = msgspec.structs.replace(said, tokens=[*said.tokens[:count], " naïve"])
+    return voice.frames(call, more).content[-1]
 
 
-def half_event(call: Call, parts: Chunks) -> list[bytes]:
-    event = _next(call, parts)
+def half_event(voice: Voice, call: Call, said: Reply, count: int) -> list[bytes]:
+    event = _next(voice, call, said, count)
     return [wire.chunk(event[: len(event) // 2])]
 
 
-def half_chunk(call: Call, parts: Chunks) -> list[bytes]:
-    framed = wire.chunk(_next(call, parts))
+def half_chunk(voice: Voice, call: Call, said: Reply, count: int) -> list[bytes]:
+    framed = wire.chunk(_next(voice, call, said, count))
     return [framed[: len(framed) // 2]]
 
 
-def half_character(call: Call, parts: Chunks) -> list[bytes]:
-    event = _next(call, parts)
+def half_character(voice: Voice, call: Call, said: Reply, count: int) -> list[bytes]:
+    event = _next(voice, call, said, count)
     return [wire.chunk(event[: event.index("ï".encode()) + 1])]
 
 
-def bad_chunk(call: Call, parts: Chunks) -> list[bytes]:
-    return [b"ZZ\r\n" + _next(call, parts) + b"\r\n"]
+def bad_chunk(voice: Voice, call: Call, said: Reply, count: int) -> list[bytes]:
+    return [b"ZZ\r\n" + _next(voice, call, said, count) + b"\r\n"]
 
 
-def last_chunk(_call: Call, _parts: Chunks) -> list[bytes]:
+def last_chunk(_voice: Voice, _call: Call, _said: Reply, _count: int) -> list[bytes]:
     return [LAST_CHUNK]
 
 
-def in_band(body: dict[str, Any], make: Callable[[Call, bytes], Iterable[bytes]]) -> Play:
-    """An error inside a stream that began with 200, after `after` content events: `make` gives it a provider's shape.
-
-    Without `stream` it is the body of a 200, as OpenRouter does it.
-    """
-    data = msgspec.json.encode(body)
-
-    def script(call: Call) -> Script:
-        said = answers.reply(call)
-        if not call.asked.stream:
-            return [wire.whole(200, data)]
-        sent = events(answers.chunks(call, said).first(call.count("after")))
-        return stream([*sent, *make(call, data)])
-
-    return script
+def tool_cut(voice: Voice, call: Call) -> Script:
+    """Closes amid the arguments of a tool call; where those come in one piece, in the middle of it."""
+    pieces = len(voice.frames(call, answers.reply(call, force_tool=True)).content)
+    if pieces > 1:
+        return broken(Ending.CLOSE, tool=True)(voice, call)
+    before = msgspec.structs.replace(call, values={**call.values, "after": 0})
+    return broken(Ending.CLOSE, half_event, tool=True)(voice, before)
 
 
-def openrouter_error(call: Call, data: bytes) -> list[bytes]:
-    """OpenRouter puts the error beside a last choice that finishes with `error`."""
-    choice = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": "error", "logprobs": None}
-    chunk = {
-        "id": call.id,
-        "provider": "Simulated",
-        "object": "chat.completion.chunk",
-        "created": call.created,
-        "model": call.asked.model,
-        "choices": [{**choice, "native_finish_reason": "error"}],
-        **msgspec.json.decode(data),
-    }
-    return [b": OPENROUTER PROCESSING\n\n", wire.event(chunk), DONE]
-
-
-def pinged(call: Call) -> Script:
-    """Comments, then the answer; with `pings` = 0 comments for ever."""
-    comment = wire.chunk(b": ping\n\n")
-    pings, every = call.count("pings"), call.seconds("every")
+def in_band(voice: Voice, call: Call) -> Script:
+    """The error named by `kind` inside a stream that began with 200. Without a stream there is no band: it is plain."""
+    kind = str(call.values["kind"])
     if not call.asked.stream:
-        yield every * pings if pings else Ending.HOLD
-        yield whole(call, answers.reply(call))
+        yield refused(kind, voice, call)
         return
-    yield wire.stream_head()
-    sent = 0
-    while not pings or sent < pings:
-        yield comment
-        yield every
-        sent += 1
-    parts = answers.chunks(call, answers.reply(call))
-    for event in [*events(parts.all()), DONE]:
-        yield wire.chunk(event)
+    said, count = _begun(call, answers.reply(call))
+    yield head(voice)
+    for frame in voice.frames(call, said).first(count):
+        yield wire.chunk(frame)
+    yield from _paused(call, count)
+    for frame in voice.error_frames(trouble(kind, voice, call)):
+        yield wire.chunk(frame)
     yield LAST_CHUNK
 
 
-def malformed(call: Call, parts: Chunks) -> Iterable[bytes]:
-    """Events whose JSON breaks off, `times` of them, one after each of the first content events."""
-    yield from events(parts.opening)
-    for number, event in enumerate(events(parts.content)):
-        yield event
-        if number < call.count("times"):
-            yield event[: len(event) // 2].rstrip() + b"\n\n"
-    yield from events(parts.closing)
-    yield DONE
+def pinged(voice: Voice, call: Call) -> Script:
+    """Signs of life after `after` pieces of content, then the rest; with `pings` = 0 signs of life for ever."""
+    said = answers.reply(call)
+    pings, every, after = call.count("pings"), call.seconds("every"), call.count("after")
+    if not call.asked.stream:
+        yield every * pings if pings else Ending.HOLD
+        yield whole(voice, call, said)
+        return
+    frames = voice.frames(call, said)
+    begun = frames.first(after)
+    yield head(voice)
+    for frame in begun:
+        yield wire.chunk(frame)
+    sent = 0
+    while not pings or sent < pings:
+        yield wire.chunk(voice.ping or b"\n")
+        yield every
+        sent += 1
+    for frame in frames.all()[len(begun) :]:
+        yield wire.chunk(frame)
+    yield LAST_CHUNK
 
 
-def early_finish(_call: Call, parts: Chunks) -> Iterable[bytes]:
-    """A `finish_reason` on a content event in the middle, and more content after it."""
-    middle = parts.content[len(parts.content) // 2]
-    early = {**middle, "choices": [{**middle["choices"][0], "finish_reason": "stop"}]}
-    replaced = [early if chunk is middle else chunk for chunk in parts.content]
-    yield from events(parts.opening + replaced + parts.closing)
-    yield DONE
-
-
-def usage_always(call: Call, parts: Chunks) -> Iterable[bytes]:
-    """Running usage in every chunk, asked for or not; the last has the total."""
-    prompt = answers.usage(call.asked, Reply([]))["prompt_tokens"]
-    for number, chunk in enumerate(c for c in parts.all() if c["choices"]):
-        done = min(max(number - len(parts.opening) + 1, 0), len(parts.content))
-        used = {"prompt_tokens": prompt, "completion_tokens": done, "total_tokens": prompt + done}
-        yield wire.event({**chunk, "usage": used})
-    yield DONE
-
-
-def usage_never(call: Call) -> Script:
+def malformed(voice: Voice, call: Call) -> Script:
+    """`times` events whose JSON breaks off, after `after` pieces of content; then the rest in order."""
     said = answers.reply(call)
     if not call.asked.stream:
-        body = {k: v for k, v in answers.answer(call, said).items() if k != "usage"}
-        return [wire.whole(200, msgspec.json.encode(body))]
-    kept = [{k: v for k, v in c.items() if k != "usage"} for c in answers.chunks(call, said).all() if c["choices"]]
-    return stream([*events(kept), DONE])
+        yield whole(voice, call, said)
+        return
+    frames = voice.frames(call, said)
+    after = call.count("after")
+    begun = frames.first(after)
+    yield head(voice)
+    for frame in begun:
+        yield wire.chunk(frame)
+    yield from _paused(call, after)
+    for _ in range(call.count("times")):
+        yield wire.chunk(voice.torn(frames.content[0]))
+    for frame in frames.all()[len(begun) :]:
+        yield wire.chunk(frame)
+    yield LAST_CHUNK
 
 
-def crlf(_call: Call, parts: Chunks) -> Iterable[bytes]:
-    return [event.replace(b"\n", b"\r\n") for event in [*events(parts.all()), DONE]]
+def unfinished(voice: Voice, call: Call) -> Script:
+    """All the content, and an orderly end of HTTP, but nothing that says the answer is whole."""
+    said = answers.reply(call)
+    if not call.asked.stream:
+        return [whole(voice, call, said)]
+    frames = voice.frames(call, said)
+    # the SSE terminator of OpenAI's older dialects says that the stream is over, not that the answer is whole
+    done = [wire.DONE] if wire.DONE in frames.ends else []
+    return stream(voice, [*frames.opening, *frames.content, *frames.closing, *done])
 
 
-def split(call: Call, parts: Chunks) -> Iterable[bytes]:
+def no_done(_voice: Voice, _call: Call, frames: Frames) -> Iterable[bytes]:
+    return [frame for frame in frames.all() if frame != wire.DONE]
+
+
+def crlf(_voice: Voice, _call: Call, frames: Frames) -> Iterable[bytes]:
+    return [frame.replace(b"\n", b"\r\n") for frame in frames.all()]
+
+
+def split(_voice: Voice, call: Call, frames: Frames) -> Iterable[bytes]:
     """The stream in HTTP chunks of `size` bytes, whatever that cuts through."""
-    data = b"".join([*events(parts.all()), DONE])
+    data = b"".join(frames.all())
     size = max(call.count("size"), 1)
     return [data[i : i + size] for i in range(0, len(data), size)]
 
 
-def gzipped(call: Call) -> Script:
+def gzipped(voice: Voice, call: Call) -> Script:
     """Compressed though nobody asked; a stream is flushed after each event."""
     said = answers.reply(call)
     encoding = {"content-encoding": "gzip"}
     if not call.asked.stream:
-        yield wire.whole(200, gz.compress(msgspec.json.encode(answers.answer(call, said)), mtime=0), encoding)
+        yield wire.whole(200, gz.compress(body_of(voice, call, said), mtime=0), encoding)
         return
     packer = zlib.compressobj(wbits=31)
-    yield wire.stream_head(encoding)
-    for event in [*events(answers.chunks(call, said).all()), DONE]:
-        yield wire.chunk(packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH))
+    yield head(voice, encoding)
+    for frame in voice.frames(call, said).all():
+        yield wire.chunk(packer.compress(frame) + packer.flush(zlib.Z_SYNC_FLUSH))
     yield wire.chunk(packer.flush())
     yield LAST_CHUNK
 
 
-def another_model(call: Call) -> Script:
+def another_model(voice: Voice, call: Call) -> Script:
     other = msgspec.structs.replace(call.asked, model=str(call.values["model"]))
-    return ok(msgspec.structs.replace(call, asked=other))
+    return ok(voice, msgspec.structs.replace(call, asked=other))
+
+
+def queued(voice: Voice, call: Call) -> Script:
+    """A job that is only ever waiting for its turn."""
+    if not call.asked.stream:
+        return [Ending.HOLD]
+    said = Reply([], "queued")
+    return [head(voice), *map(wire.chunk, voice.frames(call, said).opening), Ending.HOLD]
+
+
+def short_body(voice: Voice, call: Call) -> Script:
+    """The body of an answer, whole, under a head that promises more."""
+    body = body_of(voice, call, answers.reply(call))
+    return [wire.whole(200, body, {"content-length": str(len(body) + 100)}), Ending.CLOSE]
+
+
+def cut_json(voice: Voice, call: Call) -> Script:
+    body = body_of(voice, call, answers.reply(call))
+    return [wire.whole(200, body[: len(body) // 2])]
+
+
+def big_head(voice: Voice, call: Call) -> Script:
+    body = body_of(voice, call, answers.reply(call))
+    return [wire.whole(200, body, {"x-padding": "x" * (call.count("kib") * 1024)})]

@@ -1,223 +1,242 @@
-"""All behaviours by name: the errors of `refusals.py`, and here what needs more than one complete answer.
+"""All behaviours by name: the errors of `refusals/`, and here what needs more than one complete answer.
 
-A new behaviour is one entry, either there or here; `docs/reference/sim.md` is made from this table.
+A new behaviour is one entry, either there or here; `docs/reference/sim.md` and the fault matrix
+(`tests/gateway/test_matrix.py`) are made from this table.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from understudy.sim import answers, streams, wire
-from understudy.sim.answers import Reply
-from understudy.sim.behaviour import Behaviour, Call, Fails, Value
+from understudy.sim import compatible, streams, wire
+from understudy.sim.answers import Finish, Reply
+from understudy.sim.behaviour import EVERY, Behaviour, Call, Fails, Value
 from understudy.sim.refusals import REFUSALS
+from understudy.sim.voices.play import refusal
+from understudy.sim.voices.voice import Trouble, Voice
 from understudy.sim.wire import DONE, Ending, Script, error
 
 _HTTP_ERROR_FROM = 400
 _MOST_MIB = 256
 
-
-def _row(name: str, row: int | None, summary: str, fails: Fails, script: streams.Play, **defaults: Value) -> Behaviour:
-    return Behaviour(name, row, summary, script, defaults, fails)
-
-
-def _or_else(fails: Callable[[Call], bool]) -> streams.Play:
-    """Fails as the behaviour named by `like` does, when `fails` says so; answers otherwise."""
-
-    def script(call: Call) -> Script:
-        if not fails(call):
-            return streams.ok(call)
-        other = BEHAVIOURS[str(call.values["like"])]
-        return other.script(msgspec.structs.replace(call, values=other.defaults))
-
-    return script
+_CHAT = frozenset({"openai-chat"})
+_TALKS = EVERY - {"openai-completions"}
+"""Those that know tools and thoughts."""
+_EVENTS = EVERY - {"ollama", "bedrock-converse"}
+"""Those whose streams are server-sent events, and so have comments or pings and ends of lines."""
+_UNDONE = frozenset({"openai-chat", "openai-completions"})
+"""Those whose streams end with `[DONE]`."""
+_FILTERING = EVERY - {"cohere-chat", "ollama"}
+"""Those with a finish that says the output was filtered."""
 
 
-def unlucky(call: Call) -> bool:
-    """Chance, but the same for the same seed and call: a failing test can be run again."""
-    drawn = hashlib.blake2b(f"{call.values['seed']}:{call.number}".encode(), digest_size=8).digest()
-    return int.from_bytes(drawn, "big") / 2**64 < call.seconds("p")
+def _row(
+    name: str,
+    row: int | None,
+    summary: str,
+    fails: Fails,
+    script: streams.Play,
+    *,
+    shown: frozenset[str] = EVERY,
+    **defaults: Value,
+) -> Behaviour:
+    return Behaviour(name, () if row is None else (row,), summary, script, defaults, fails, shown)
 
 
-def _status(call: Call) -> Script:
+def _status(voice: Voice, call: Call) -> Script:
     code = max(call.count("code"), _HTTP_ERROR_FROM)
-    return [wire.refuse(code, error(f"Simulated status {code}.", "server_error" if code >= 500 else "request_error"))]
+    if voice.name == "openai-chat":
+        kind = "server_error" if code >= 500 else "request_error"
+        return [wire.refuse(code, error(f"Simulated status {code}.", kind))]
+    return [refusal(voice, Trouble("status", code, f"Simulated status {code}."))]
 
 
-def _reused(call: Call) -> Script:
-    return [Ending.CLOSE] if call.reused else streams.ok(call)
+def _reused(voice: Voice, call: Call) -> Script:
+    return [Ending.CLOSE] if call.reused else streams.ok(voice, call)
 
 
-def _prefilled(call: Call) -> Script:
-    if call.asked.last_role != "assistant":
-        return streams.ok(call)
-    message = "Assistant response prefill is incompatible with enable_thinking."
-    return [wire.refuse(400, {"error": {"code": 400, "message": message, "type": "invalid_request_error"}})]
+def _close_after(voice: Voice, call: Call) -> Script:
+    return [*streams.ok(voice, call), Ending.CLOSE]
 
 
-def _then(script: streams.Play, ending: Ending) -> streams.Play:
-    return lambda call: [*script(call), ending]
+def _settled(_voice: Voice, _call: Call) -> Script:
+    raise AssertionError("which behaviour this call meets is settled before it is played")
 
 
-def _short_body(call: Call) -> Script:
-    """The body of an answer, whole, under a head that promises more."""
-    body = msgspec.json.encode(answers.answer(call, answers.reply(call)))
-    return [wire.whole(200, body, {"content-length": str(len(body) + 100)}), Ending.CLOSE]
+def _big(voice: Voice, call: Call) -> Script:
+    return streams.told(voice, call, Reply(["x" * (min(call.count("mib"), _MOST_MIB) * 2**20)]))
 
 
-def _cut_json(call: Call) -> Script:
-    body = msgspec.json.encode(answers.answer(call, answers.reply(call)))
-    return [wire.whole(200, body[: len(body) // 2])]
+def _kept(finish: Finish, tokens: int | None = None) -> streams.Play:
+    """The first `tokens` pieces of the answer, or as many as the parameter of that name says."""
+
+    def change(call: Call, said: Reply) -> Reply:
+        kept = said.tokens[: call.count("tokens") if tokens is None else tokens]
+        return msgspec.structs.replace(said, tokens=kept, finish=finish)
+
+    return streams.altered(change)
 
 
-def _big(call: Call) -> Script:
-    return streams.told(call, Reply(["x" * (min(call.count("mib"), _MOST_MIB) * 2**20)]))
-
-
-def _big_head(call: Call) -> Script:
-    body = msgspec.json.encode(answers.answer(call, answers.reply(call)))
-    return [wire.whole(200, body, {"x-padding": "x" * (call.count("kib") * 1024)})]
-
-
-def _kept(said: Reply, finish: str, tokens: int) -> Reply:
-    return msgspec.structs.replace(said, tokens=said.tokens[:tokens], finish=finish)
-
-
-def _garbled(said: Reply) -> Reply:
+def _garbled(_call: Call, said: Reply) -> Reply:
     return msgspec.structs.replace(said, tokens=['{"loca', "tion: Par", "is]"])
 
 
-def _declined(said: Reply) -> Reply:
+def _tool_length(_call: Call, said: Reply) -> Reply:
+    return msgspec.structs.replace(said, tokens=said.tokens[:1], finish="length")
+
+
+def _declined(_call: Call, said: Reply) -> Reply:
     return msgspec.structs.replace(said, tokens=["I'm sorry,", " I can't", " help with", " that."], field="refusal")
 
 
-def _unfinished(chunk: dict[str, Any]) -> bool:
-    return not any(choice["finish_reason"] for choice in chunk["choices"])
+def _thinks(call: Call, said: Reply) -> Reply:
+    return msgspec.structs.replace(said, thoughts=[f"thought {i} " for i in range(call.count("thoughts"))])
+
+
+def _early(_call: Call, said: Reply) -> Reply:
+    return msgspec.structs.replace(said, early=len(said.tokens) // 2)
+
+
+def _uncounted(_call: Call, said: Reply) -> Reply:
+    return msgspec.structs.replace(said, counted=False)
+
+
+def _invalid_http(_voice: Voice, _call: Call) -> Script:
+    return [b"\x15\x03\x01\x00\x02\x02\x50 this is not HTTP\r\n\r\n", Ending.CLOSE]
 
 
 _FINE = (
-    _row("ok", None, "answers, echoing the last user message", "never", streams.ok, tokens=0),
+    _row("ok", None, "answers, echoing the last user message; continues an answer that was cut, if asked to", "never",
+         streams.ok, tokens=0),
+    _row("restarts", None, "as `ok`, but asked to continue it starts again, with the same words", "never",
+         streams.answered("restarts"), tokens=60),
+    _row("differs", None, "as `ok`, but with other words: no continuation of what another model said", "never",
+         streams.answered("differs"), tokens=60),
+    _row("no-prefill", 29, "400 to a trailing assistant turn; answers others, and goes on where asked in words",
+         "never", streams.no_prefill, shown=REFUSALS["no-prefill"].dialects, tokens=60),
     _row("slow", None, "answers after `first` seconds, then a token every `between` seconds", "never", streams.slow,
          first=2.0, between=0.1, tokens=0),
     _row("drip", 41, "answers, a token every `between` seconds", "never", streams.slow, between=0.5, tokens=0),
-    _row("continues", None, "answers, and continues a trailing assistant turn (prefill)", "never", streams.continues),
-    _row("thinks", 39, "reasoning first (`field`: `reasoning_content`, or `reasoning` as OpenRouter), then the answer",
-         "never", streams.thinks, thoughts=4, field="reasoning_content"),
-    _row("comments", 39, "`pings` comments, `every` seconds one, then the answer", "never", streams.pinged,
-         pings=3, every=0.1),
-    _row("no-done", 36, "a finish, but no `[DONE]`", "never",
-         streams.streamed(lambda _call, parts: streams.events(parts.all()))),
-    _row("early-finish", 37, "a `finish_reason` in the middle, then more content and another", "never",
-         streams.streamed(streams.early_finish)),
-    _row("crlf", 42, "lines end in CRLF", "never", streams.streamed(streams.crlf)),
+    _row("thinks", 39, "reasoning first (in openai-chat, `field` is `reasoning_content`, or `reasoning` as OpenRouter)"
+         ", then the answer", "never", streams.altered(_thinks), shown=_TALKS, thoughts=4, field="reasoning_content",
+         tokens=0),
+    _row("comments", 39, "`pings` comments or pings, `every` seconds one, after `after` pieces; then the rest", "never",
+         streams.pinged, shown=_EVENTS, pings=3, every=0.1, after=0),
+    _row("no-done", 36, "a finish, but no `[DONE]`", "never", streams.streamed(streams.no_done), shown=_UNDONE),
+    _row("early-finish", 37, "a finish reason in the middle, then more content and another", "never",
+         streams.altered(_early), shown=_UNDONE | {"gemini"}),
+    _row("crlf", 42, "lines end in CRLF", "never", streams.streamed(streams.crlf), shown=_EVENTS),
     _row("split", 42, "the stream in HTTP chunks of `size` bytes, through lines and characters", "never",
          streams.streamed(streams.split), size=1),
-    _row("malformed-once", 43, "`times` events whose JSON breaks off, then the rest in order", "never",
-         streams.streamed(streams.malformed), times=1),
-    _row("length", 45, "stops at the token limit: `finish_reason` `length`", "never",
-         streams.altered(lambda call, said: _kept(said, "length", call.count("tokens"))), tokens=5),
-    _row("filtered", 33, "stops in the middle with `finish_reason` `content_filter`", "never",
-         streams.altered(lambda call, said: _kept(said, "content_filter", call.count("tokens"))), tokens=5),
-    _row("refusal", 33, "declines: `refusal` instead of `content`", "never",
-         streams.altered(lambda _call, said: _declined(said))),
+    _row("malformed-once", 43, "`times` events whose JSON breaks off, after `after` pieces, then the rest in order",
+         "never", streams.malformed, times=1, after=1, pause=0.0),
+    _row("length", 45, "stops at the token limit", "never", _kept("length"), tokens=5),
+    _row("filtered", 33, "stops in the middle: the output was filtered", "never", _kept("content_filter"),
+         shown=_FILTERING, tokens=5),
+    _row("prompt-blocked", 32, "an answer that says no more than that the prompt was blocked", "before",
+         _kept("blocked", 0), shown=frozenset({"gemini"})),
+    _row("prompt-refused", 32, "an empty answer whose finish says that the model or a guardrail refused", "never",
+         _kept("blocked", 0), shown=frozenset({"anthropic-messages", "bedrock-converse"})),
+    _row("refusal", 33, "declines: `refusal` instead of `content`, or a finish that says so", "never",
+         streams.altered(_declined), shown=frozenset({"openai-chat", "openai-responses", "anthropic-messages"})),
+    _row("paused", 47, "stops in the middle with `pause_turn`: the client is to resume", "never", _kept("paused"),
+         shown=frozenset({"anthropic-messages"}), tokens=5),
     _row("usage-always", None, "usage in every chunk, though not asked for", "never",
-         streams.streamed(streams.usage_always)),
-    _row("no-usage", 49, "never reports usage", "never", streams.usage_never),
+         streams.streamed(compatible.usage_always), shown=_CHAT),
+    _row("no-usage", 49, "never reports usage", "never", streams.altered(_uncounted)),
     _row("gzip", None, "the answer comes compressed, though not asked for", "never", streams.gzipped),
     _row("other-model", 52, "the answer names another `model`", "never", streams.another_model,
-         model="simulated-other-model"),
+         shown=EVERY - {"cohere-chat", "bedrock-converse"}, model="simulated-other-model"),
     _row("huge-body", None, "an answer of `mib` MiB (256 at most); streamed, in one event", "never", _big, mib=8),
-    _row("close-after", 2, "answers, then closes the connection without having said so", "never",
-         _then(streams.ok, Ending.CLOSE)),
+    _row("close-after", 2, "answers, then closes the connection without having said so", "never", _close_after),
 )  # fmt: skip
 
 _CONNECTION = (
-    _row("silent", 3, "takes the request and never answers", "before", lambda _call: [Ending.HOLD]),
+    _row("silent", 3, "takes the request and never answers", "before", lambda _voice, _call: [Ending.HOLD]),
     _row("head-only", 3, "200 and the head of a stream at once, then nothing", "before",
-         lambda _call: [wire.stream_head(), Ending.HOLD]),
-    _row("close", 2, "closes before any byte", "before", lambda _call: [Ending.CLOSE]),
-    _row("reset", 2, "resets (RST) before any byte", "before", lambda _call: [Ending.RESET]),
+         lambda voice, _call: [streams.head(voice), Ending.HOLD]),
+    _row("close", 2, "closes before any byte", "before", lambda _voice, _call: [Ending.CLOSE]),
+    _row("reset", 2, "resets (RST) before any byte", "before", lambda _voice, _call: [Ending.RESET]),
     _row("close-on-reuse", 2, "answers, but closes when a second request comes on the connection", "never", _reused),
-    _row("invalid-http", None, "answers with bytes that are not HTTP", "before",
-         lambda _call: [b"\x15\x03\x01\x00\x02\x02\x50 this is not HTTP\r\n\r\n", Ending.CLOSE]),
-    _row("huge-head", None, "a response header of `kib` KiB", "before", _big_head, kib=256),
-    _row("pings", 38, "comments for ever, `every` seconds one, no content", "before", streams.pinged,
-         pings=0, every=1.0),
+    _row("invalid-http", None, "answers with bytes that are not HTTP", "before", _invalid_http),
+    _row("huge-head", None, "a response header of `kib` KiB", "before", streams.big_head, kib=256),
+    _row("pings", 38, "comments or pings for ever, `every` seconds one, after `after` pieces", "before",
+         streams.pinged, shown=_EVENTS, pings=0, every=1.0, after=0),
+    _row("queued", 48, "a background job that stays queued", "before", streams.queued,
+         shown=frozenset({"openai-responses"})),
 )  # fmt: skip
+
+_BREAK: dict[str, Any] = {"after": 5, "truncate_after": 0, "pause": 0.0, "tokens": 0}
 
 _CUT = (
-    _row("cut", 35, "closes after `after` content events, in mid-stream: no last HTTP chunk", "after",
-         streams.broken(Ending.CLOSE), after=5, tokens=0),
-    _row("cut-reset", 35, "resets (RST) after `after` content events", "after",
-         streams.broken(Ending.RESET), after=5, tokens=0),
-    _row("cut-clean", 35, "ends in order as HTTP after `after` content events, but without a finish", "after",
-         streams.broken(Ending.CLOSE, streams.last_chunk), after=5, tokens=0),
+    _row("cut", 35, "closes after `after` pieces, in mid-stream: no last HTTP chunk", "after",
+         streams.broken(Ending.CLOSE), **_BREAK),
+    _row("cut-reset", 35, "resets (RST) after `after` pieces", "after", streams.broken(Ending.RESET), **_BREAK),
+    _row("cut-clean", 35, "ends in order as HTTP after `after` pieces, but without a finish", "after",
+         streams.broken(Ending.CLOSE, streams.last_chunk), **_BREAK),
     _row("cut-event", 35, "closes in the middle of an event", "after",
-         streams.broken(Ending.CLOSE, streams.half_event), after=5, tokens=0),
+         streams.broken(Ending.CLOSE, streams.half_event), **_BREAK),
     _row("cut-chunk", 35, "closes in the middle of an HTTP chunk", "after",
-         streams.broken(Ending.CLOSE, streams.half_chunk), after=5, tokens=0),
+         streams.broken(Ending.CLOSE, streams.half_chunk), **_BREAK),
     _row("cut-utf8", 35, "closes in the middle of a character", "after",
-         streams.broken(Ending.CLOSE, streams.half_character), after=5, tokens=0),
-    _row("bad-chunk", 35, "an HTTP chunk without a valid size after `after` content events", "after",
-         streams.broken(Ending.CLOSE, streams.bad_chunk), after=5, tokens=0),
-    _row("done-without-finish", 35, "all the content and `[DONE]`, but no `finish_reason`", "after",
-         streams.streamed(lambda _call, parts: [*streams.events(c for c in parts.all() if _unfinished(c)), DONE])),
-    _row("hang", 40, "dead silence after `after` content events", "after",
-         streams.broken(Ending.HOLD), after=5, tokens=0),
-    _row("malformed-twice", 43, "two events whose JSON breaks off", "after",
-         streams.streamed(streams.malformed), times=2),
-    _row("short-body", 35, "a JSON body shorter than its content-length, then a close", "before", _short_body),
-    _row("cut-json", 43, "a JSON body that breaks off, with a content-length that agrees", "before", _cut_json),
-    _row("empty", 46, "a success without content", "before",
-         streams.altered(lambda _call, said: _kept(said, "stop", 0))),
+         streams.broken(Ending.CLOSE, streams.half_character), **_BREAK),
+    _row("bad-chunk", 35, "an HTTP chunk without a valid size after `after` pieces", "after",
+         streams.broken(Ending.CLOSE, streams.bad_chunk), **_BREAK),
+    _row("done-without-finish", 35, "all the content (and `[DONE]`), but nothing that says it is the whole", "after",
+         streams.unfinished),
+    _row("hang", 40, "dead silence after `after` pieces", "after", streams.broken(Ending.HOLD), **_BREAK),
+    _row("malformed-twice", 43, "`times` events whose JSON breaks off, after `after` pieces", "after",
+         streams.malformed, times=2, after=1, pause=0.0),
+    _row("short-body", 35, "a JSON body shorter than its content-length, then a close", "before", streams.short_body),
+    _row("cut-json", 43, "a JSON body that breaks off, with a content-length that agrees", "before", streams.cut_json),
+    _row("empty", 46, "a success without content", "before", _kept("stop", 0)),
     _row("tool-length", 44, "a tool call cut amid its arguments by the token limit", "after",
-         streams.altered(lambda _call, said: _kept(said, "length", 1), tool=True)),
-    _row("tool-cut", 44, "closes amid the arguments of a tool call", "after",
-         streams.broken(Ending.CLOSE, tool=True), after=1),
+         streams.altered(_tool_length, tool=True), shown=_TALKS),
+    _row("tool-cut", 44, "closes amid the arguments of a tool call", "after", streams.tool_cut, shown=_TALKS,
+         after=1, pause=0.0),
     _row("tool-garbled", 44, "a finished tool call whose arguments are not JSON", "after",
-         streams.altered(lambda _call, said: _garbled(said), tool=True)),
+         streams.altered(_garbled, tool=True), shown=_TALKS - {"ollama"}),
 )  # fmt: skip
 
-_SERVER_ERROR = error("The server had an error while processing your request. Sorry about that!", "server_error")
+_LATE: dict[str, Any] = {"after": 5, "pause": 0.0}
 
 _IN_BAND = (
-    _row("error-event", 34, "an error as the first event of a stream, as OpenAI sends it", "before",
-         streams.in_band(_SERVER_ERROR, lambda _call, data: [b"data: " + data + b"\n\n"]), after=0),
-    _row("error-event-late", 34, "the same after `after` content events", "after",
-         streams.in_band(_SERVER_ERROR, lambda _call, data: [b"data: " + data + b"\n\n"]), after=5),
+    _row("error-event", 34, "the error `kind` (a behaviour of one answer) as the first event of a stream", "before",
+         streams.in_band, after=0, truncate_after=0, pause=0.0, kind="internal"),
+    _row("error-event-late", 34, "the same after `after` pieces", "after",
+         streams.in_band, **_BREAK, kind="internal"),
     _row("error-event-vllm", 34, '`object` "error" without `error`, then `[DONE]`, as vLLM sends it', "after",
-         streams.in_band(
+         compatible.error_in_stream(
              {"object": "error", "message": "EngineCore encountered an issue.", "type": "InternalServerError",
               "param": None, "code": 500},
-             lambda _call, data: [b"data: " + data + b"\n\n", DONE]), after=5),
+             lambda _call, data: [b"data: " + data + b"\n\n", DONE]), shown=_CHAT, **_LATE),
     _row("error-event-groq", 34, "`event: error` with a `status_code`, as Groq sends it", "after",
-         streams.in_band(
+         compatible.error_in_stream(
              {"error": {"message": "Failed to generate. Please try again.", "type": "server_error",
                         "code": "internal_error", "status_code": 500}},
-             lambda _call, data: [b"event: error\ndata: " + data + b"\n\n"]), after=5),
+             lambda _call, data: [b"event: error\ndata: " + data + b"\n\n"]), shown=_CHAT, **_LATE),
     _row("error-event-openrouter", 34, "`error` in a chunk that finishes with `error`, as OpenRouter sends it", "after",
-         streams.in_band(
+         compatible.error_in_stream(
              {"error": {"message": "Provider returned error", "code": 502, "metadata": {"provider_name": "Simulated"}}},
-             streams.openrouter_error), after=5),
+             compatible.openrouter_error), shown=_CHAT, **_LATE),
     _row("error-line", 34, "an `error:` line instead of `data:`, as llama.cpp's descendants send it", "after",
-         streams.in_band({"error": {"message": "failed to decode, try again", "code": 500, "type": "server_error"}},
-                         lambda _call, data: [b"error: " + data + b"\n\n"]), after=5),
+         compatible.error_in_stream(
+             {"error": {"message": "failed to decode, try again", "code": 500, "type": "server_error"}},
+             lambda _call, data: [b"error: " + data + b"\n\n"]), shown=_CHAT, **_LATE),
 )  # fmt: skip
 
 _MIXED = (
     _row("status", None, "an error with the HTTP status `code` (400 or more)", "before", _status, code=503),
-    _row("fail-first", None, "fails `n` times as the behaviour named by `like` does, then answers", "before",
-         _or_else(lambda call: call.number <= call.count("n")), n=1, like="overloaded"),
-    _row("flaky", None, "fails with probability `p` as `like` does; `seed` decides which calls", "before",
-         _or_else(unlucky), p=0.5, seed=0, like="overloaded"),
-    _row("prefill-rejected", 29, "400 to a trailing assistant turn, as llama.cpp sends it; answers others", "never",
-         _prefilled),
+    _row("fail-first", None, "fails `n` times as `like` does (and takes its parameters), then answers", "before",
+         _settled, n=1, like="overloaded"),
+    _row("flaky", None, "fails at the rate `rate` as `like` does (and takes its parameters); `seed` decides which "
+         "calls", "before", _settled, rate=0.5, seed=0, like="overloaded"),
 )  # fmt: skip
 
 BEHAVIOURS: Mapping[str, Behaviour] = {
-    behaviour.name: behaviour for behaviour in (*_FINE, *_CONNECTION, *_CUT, *_IN_BAND, *_MIXED, *REFUSALS)
+    **{behaviour.name: behaviour for behaviour in (*_FINE, *_CONNECTION, *_CUT, *_IN_BAND, *_MIXED)},
+    **{name: behaviour for name, behaviour in REFUSALS.items() if name != "no-prefill"},
 }

@@ -26,10 +26,14 @@ from understudy.sim.voices.voice import (
     tokens,
 )  # fmt: skip
 
-_STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+_STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal",
+          "blocked": "refusal", "paused": "pause_turn"}  # fmt: skip
 _KINDS = {400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
           404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error", 504: "timeout_error",
           529: "overloaded_error"}  # fmt: skip
+
+
+_PING = event({"type": "ping"})
 
 
 class _Request(msgspec.Struct):
@@ -85,39 +89,59 @@ def _block(said: Reply) -> Json:
 
 def _answer(call: Call, said: Reply) -> Json:
     prompt, completion = tokens(call, said)
+    thinking = [{"type": "thinking", "thinking": "".join(said.thoughts), "signature": "c2ltdWxhdGVk"}]
+    used = {"input_tokens": prompt, "output_tokens": completion, "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0}  # fmt: skip
     return {
         "id": f"msg_{clock.token(12)}", "type": "message", "role": "assistant", "model": call.asked.model,
-        "content": [_block(said)] if said.tokens else [], "stop_reason": _STOPS[said.finish], "stop_sequence": None,
-        "usage": {"input_tokens": prompt, "output_tokens": completion, "cache_creation_input_tokens": 0,
-                  "cache_read_input_tokens": 0},
+        "content": [*(thinking if said.thoughts else []), *([_block(said)] if said.tokens else [])],
+        "stop_reason": "refusal" if said.field == "refusal" else _STOPS[said.finish], "stop_sequence": None,
+        **({"usage": used} if said.counted else {}),
     }  # fmt: skip
+
+
+def _deltas(index: int, kind: str, field: str, texts: list[str]) -> list[bytes]:
+    return [
+        event({"type": "content_block_delta", "index": index, "delta": {"type": kind, field: text}}) for text in texts
+    ]
+
+
+def _started(index: int, block: Json) -> bytes:
+    return event({"type": "content_block_start", "index": index, "content_block": block})
 
 
 def _frames(call: Call, said: Reply) -> Frames:
     message = _answer(call, said)
-    used = message["usage"]
-    start = {**message, "content": [], "stop_reason": None, "usage": {**used, "output_tokens": 1}}
-    opening = [event({"type": "message_start", "message": start})]
+    used = {"usage": {**message["usage"], "output_tokens": 1}} if said.counted else {}
+    opening = [event({"type": "message_start", "message": {**message, "content": [], "stop_reason": None, **used}})]
+    index = 0
+    if said.thoughts:
+        opening += [
+            _started(0, {"type": "thinking", "thinking": "", "signature": ""}),
+            *_deltas(0, "thinking_delta", "thinking", said.thoughts),
+            *_deltas(0, "signature_delta", "signature", ["c2ltdWxhdGVk"]),
+            event({"type": "content_block_stop", "index": 0}),
+        ]
+        index = 1
     closing = []
     if said.tokens:
         empty: Json = {"input": {}} if said.tool else {"text": ""}
-        block = _block(said) | empty
-        opening.append(event({"type": "content_block_start", "index": 0, "content_block": block}))
-        closing.append(event({"type": "content_block_stop", "index": 0}))
+        opening.append(_started(index, _block(said) | empty))
+        closing.append(event({"type": "content_block_stop", "index": index}))
     stop = {"stop_reason": message["stop_reason"], "stop_sequence": None}
+    counted = {"usage": {"output_tokens": message["usage"]["output_tokens"]}} if said.counted else {}
     kind, field = ("input_json_delta", "partial_json") if said.tool else ("text_delta", "text")
     return Frames(
-        [*opening, event({"type": "ping"})],
-        [event({"type": "content_block_delta", "index": 0, "delta": {"type": kind, field: t}}) for t in said.tokens],
-        [
-            *closing,
-            event({"type": "message_delta", "delta": stop, "usage": {"output_tokens": used["output_tokens"]}}),
-            event({"type": "message_stop"}),
-        ],
+        [*opening, _PING],
+        _deltas(index, kind, field, said.tokens),
+        closing,
+        [event({"type": "message_delta", "delta": stop, **counted}), event({"type": "message_stop"})],
     )
 
 
 def _error(trouble: Trouble) -> tuple[int, Json]:
+    if trouble.told is not None:
+        return trouble.told[0], trouble.told[1]
     status = 529 if trouble.kind.startswith("overloaded") else trouble.status
     kind = _KINDS.get(status, "api_error" if status >= 500 else "invalid_request_error")
     return status, {"type": "error", "error": {"type": kind, "message": trouble.message}}
@@ -126,7 +150,10 @@ def _error(trouble: Trouble) -> tuple[int, Json]:
 def _refuse(trouble: Trouble) -> Refusal:
     status, body = _error(trouble)
     request_id = f"req_{clock.token(12)}"
-    return status, {**body, "request_id": request_id}, {"request-id": request_id}
+    headers = trouble.told[2] if trouble.told is not None else {}
+    return status, {**body, "request_id": request_id}, {**headers, "request-id": request_id}
 
 
-VOICE = Voice("anthropic-messages", _read, _answer, _frames, _refuse, lambda trouble: [event(_error(trouble)[1])])
+VOICE = Voice(
+    "anthropic-messages", _read, _answer, _frames, _refuse, lambda trouble: [event(_error(trouble)[1])], ping=_PING
+)

@@ -32,6 +32,10 @@ def _vector(text: Any, size: int | None = None) -> list[float]:
     return [number / length for number in numbers]
 
 
+def _packed(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
 def _words(value: Any) -> int:
     return len(msgspec.json.encode(value)) // 4 + 1
 
@@ -50,7 +54,7 @@ def openai_embeddings(body: bytes, _model: str) -> Json:
     vectors = [_vector(text, asked.dimensions) for text in ([given] if one else given)]
     packed: list[Any] = vectors
     if asked.encoding_format == "base64":
-        packed = [base64.b64encode(struct.pack(f"<{len(v)}f", *v)).decode() for v in vectors]
+        packed = [_packed(vector) for vector in vectors]
     data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(packed)]
     used = _words(given)
     return {
@@ -63,13 +67,23 @@ class _Embed(msgspec.Struct):
     texts: list[str] = []
     inputs: list[Json] = []
     output_dimension: int | None = None
+    embedding_types: list[str] = msgspec.field(default_factory=lambda: ["float"])
 
 
 def cohere_embed(body: bytes, _model: str) -> Json:
     asked = decode(body, _Embed)
     vectors = [_vector(text, asked.output_dimension) for text in (asked.texts or asked.inputs)]
+    kinds: Json = {
+        "float": vectors,
+        "base64": [_packed(vector) for vector in vectors],
+        "int8": [[round(127 * number) for number in vector] for vector in vectors],
+        "ubinary": [[sum(1 << bit for bit, number in enumerate(vector) if number > 0) % 256] for vector in vectors],
+    }
+    unknown = [kind for kind in asked.embedding_types if kind not in kinds]
+    if unknown:
+        raise Refused(f"invalid embedding type: {unknown[0]}", "embedding_types")
     return {
-        "id": "simulated", "embeddings": {"float": vectors}, "texts": asked.texts,
+        "id": "simulated", "embeddings": {kind: kinds[kind] for kind in asked.embedding_types}, "texts": asked.texts,
         "meta": {"api_version": {"version": "2"}, "billed_units": {"input_tokens": _words(asked.texts)}},
         "response_type": "embeddings_by_type",
     }  # fmt: skip
@@ -78,17 +92,21 @@ def cohere_embed(body: bytes, _model: str) -> Json:
 class _Rerank(msgspec.Struct):
     model: str
     query: str
-    documents: list[str]
+    documents: list[str | Json]
     top_n: int | None = None
+    return_documents: bool = False
 
 
 def cohere_rerank(body: bytes, _model: str) -> Json:
     """Documents by the share of the query's words in them, then in their order."""
     asked = decode(body, _Rerank)
     wanted = set(asked.query.lower().split())
-    scores = [len(wanted & set(text.lower().split())) / max(len(wanted), 1) for text in asked.documents]
+    texts = [given if isinstance(given, str) else str(given.get("text")) for given in asked.documents]
+    scores = [len(wanted & set(text.lower().split())) / max(len(wanted), 1) for text in texts]
     ranked = sorted(range(len(scores)), key=lambda index: -scores[index])[: asked.top_n]
-    results = [{"index": index, "relevance_score": scores[index]} for index in ranked]
+    results: list[Json] = [{"index": index, "relevance_score": scores[index]} for index in ranked]
+    if asked.return_documents:
+        results = [{**result, "document": {"text": texts[result["index"]]}} for result in results]
     return {"id": "simulated", "results": results, "meta": {"billed_units": {"search_units": 1}}}
 
 
@@ -102,7 +120,9 @@ class _GeminiBatch(msgspec.Struct):
 
 
 def _values(asked: _GeminiEmbed) -> Json:
-    return {"values": _vector(asked.content.get("parts"), asked.output_dimensionality)}
+    parts: Any = asked.content.get("parts")
+    one = isinstance(parts, list) and len(parts) == 1 and isinstance(parts[0], dict)
+    return {"values": _vector(parts[0].get("text") if one else parts, asked.output_dimensionality)}
 
 
 def gemini_embed(body: bytes, _model: str) -> Json:
@@ -130,6 +150,34 @@ def ollama_embed(body: bytes, _model: str) -> Json:
     vectors = [_vector(text, asked.dimensions) for text in texts]
     return {"model": asked.model, "embeddings": vectors, "total_duration": 1000, "load_duration": 1000,
             "prompt_eval_count": _words(texts)}  # fmt: skip
+
+
+class _OllamaEmbedOne(msgspec.Struct):
+    model: str
+    prompt: str
+
+
+def ollama_embed_one(body: bytes, _model: str) -> Json:
+    return {"embedding": _vector(decode(body, _OllamaEmbedOne).prompt)}
+
+
+class _Parameters(msgspec.Struct, frozen=True, rename="camel"):
+    output_dimensionality: int | None = None
+
+
+class _Predict(msgspec.Struct):
+    instances: list[Json]
+    parameters: _Parameters = _Parameters()
+
+
+def vertex_predict(body: bytes, _model: str) -> Json:
+    asked = decode(body, _Predict)
+    predictions = []
+    for instance in asked.instances:
+        vector = _vector(instance.get("content"), asked.parameters.output_dimensionality)
+        statistics = {"truncated": False, "token_count": _words(instance.get("content"))}
+        predictions.append({"embeddings": {"values": vector, "statistics": statistics}})
+    return {"predictions": predictions, "metadata": {"billableCharacterCount": 1}}
 
 
 class _Moderations(msgspec.Struct):

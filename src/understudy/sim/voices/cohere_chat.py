@@ -23,7 +23,7 @@ from understudy.sim.voices.voice import (
     tokens,
 )  # fmt: skip
 
-_STOPS = {"stop": "COMPLETE", "length": "MAX_TOKENS", "tool_calls": "TOOL_CALL", "content_filter": "ERROR"}
+_STOPS = {"stop": "COMPLETE", "length": "MAX_TOKENS", "tool_calls": "TOOL_CALL"}
 
 
 class _Request(msgspec.Struct):
@@ -62,12 +62,14 @@ def _called(said: Reply, text: str) -> Json:
 
 def _answer(call: Call, said: Reply) -> Json:
     message: Json = {"role": "assistant"}
+    thinking = [{"type": "thinking", "thinking": "".join(said.thoughts)}] if said.thoughts else []
     if said.tool:
         message |= {"tool_plan": "I will use a simulated tool.", "tool_calls": [_called(said, said.text)]}
     else:
-        message["content"] = [{"type": "text", "text": said.text}] if said.tokens else []
+        message["content"] = [*thinking, *([{"type": "text", "text": said.text}] if said.tokens else [])]
     return {
-        "id": clock.token(12), "finish_reason": _STOPS[said.finish], "message": message, "usage": _usage(call, said),
+        "id": clock.token(12), "finish_reason": _STOPS[said.finish], "message": message,
+        **({"usage": _usage(call, said)} if said.counted else {}),
     }  # fmt: skip
 
 
@@ -76,30 +78,40 @@ def _frames(call: Call, said: Reply) -> Frames:
         delta = {} if message is None else {"delta": {"message": message}}
         return event({"type": kind, **fields, **delta})
 
+    def block(kind: str, texts: list[str], index: int) -> tuple[bytes, list[bytes], bytes]:
+        start = made("content-start", {"content": {"type": kind, kind: ""}}, index=index)
+        deltas = [made("content-delta", {"content": {kind: text}}, index=index) for text in texts]
+        return start, deltas, made("content-end", index=index)
+
     blank: Json = {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}
     opening = [made("message-start", blank, id=clock.token(12))]
-    finish = {"finish_reason": _STOPS[said.finish], "usage": _usage(call, said)}
-    closing = [event({"type": "message-end", "delta": finish})]
+    counted = {"usage": _usage(call, said)} if said.counted else {}
+    ends = [event({"type": "message-end", "delta": {"finish_reason": _STOPS[said.finish], **counted}})]
+    if said.thoughts:
+        start, deltas, end = block("thinking", said.thoughts, 0)
+        opening += [start, *deltas, end]
     if not said.tokens:
-        return Frames(opening, [], closing)
+        return Frames(opening, [], [], ends)
     if said.tool:
         opening.append(made("tool-call-start", {"tool_calls": _called(said, "")}, index=0))
         content = [
             made("tool-call-delta", {"tool_calls": {"function": {"arguments": token}}}, index=0)
             for token in said.tokens
         ]
-        return Frames(opening, content, [made("tool-call-end", index=0), *closing])
-    opening.append(made("content-start", {"content": {"type": "text", "text": ""}}, index=0))
-    content = [made("content-delta", {"content": {"text": token}}, index=0) for token in said.tokens]
-    return Frames(opening, content, [made("content-end", index=0), *closing])
+        return Frames(opening, content, [made("tool-call-end", index=0)], ends)
+    start, content, end = block("text", said.tokens, 1 if said.thoughts else 0)
+    return Frames([*opening, start], content, [end], ends)
 
 
 def _refuse(trouble: Trouble) -> Refusal:
-    return trouble.status, {"id": clock.token(12), "message": trouble.message}, {}
+    status, body, headers = trouble.told or (trouble.status, {"message": trouble.message}, {})
+    return status, {"id": clock.token(12), **body}, headers
 
 
 def _error_frames(trouble: Trouble) -> list[bytes]:
-    return [event({"type": "message-end", "delta": {"finish_reason": "ERROR", "error": trouble.message}})]
+    return [
+        event({"type": "message-end", "delta": {"finish_reason": "ERROR", "error": _refuse(trouble)[1]["message"]}})
+    ]
 
 
 VOICE = Voice("cohere-chat", _read, _answer, _frames, _refuse, _error_frames)

@@ -102,54 +102,76 @@ def _read(body: bytes, model: str, stream: bool) -> Asked:
     )
 
 
-def _chunk(call: Call, parts: list[Json], finish: str | None, used: tuple[int, int], identity: str) -> Json:
-    candidate: Json = {"content": {"role": "model", "parts": parts}, "index": 0}
-    if finish:
-        candidate["finishReason"] = _STOPS[finish]
-    usage = {"promptTokenCount": used[0], "candidatesTokenCount": used[1], "totalTokenCount": sum(used)}
-    return {
-        "candidates": [candidate], "usageMetadata": usage, "modelVersion": call.asked.model, "responseId": identity,
-    }  # fmt: skip
+def _common(call: Call, said: Reply, completion: int, identity: str) -> Json:
+    prompt = tokens(call, said)[0]
+    usage = {"promptTokenCount": prompt, "candidatesTokenCount": completion, "totalTokenCount": prompt + completion}
+    counted = {"usageMetadata": usage} if said.counted else {}
+    return {**counted, "modelVersion": call.asked.model, "responseId": identity}
 
 
-def _called(said: Reply) -> Json:
-    return {"functionCall": {"id": said.call_id, "name": said.tool, "args": arguments(said)}}
+def _finish(said: Reply) -> str:
+    """A call whose arguments are no JSON is not told at all, only that there was one."""
+    return "MALFORMED_FUNCTION_CALL" if said.broken else _STOPS[said.finish]
+
+
+def _parts(said: Reply) -> list[Json]:
+    """What is said, piece by piece. A function call comes in one."""
+    if said.broken or not said.tokens:
+        return []
+    if said.tool:
+        return [{"functionCall": {"id": said.call_id, "name": said.tool, "args": arguments(said)}}]
+    return [{"text": token} for token in said.tokens]
 
 
 def _answer(call: Call, said: Reply) -> Json:
-    part = _called(said) if said.tool else {"text": said.text}
-    return _chunk(call, [part] if said.tokens else [], said.finish, tokens(call, said), clock.token(12))
+    common = _common(call, said, tokens(call, said)[1], clock.token(12))
+    if said.finish == "blocked":
+        return {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, **common}
+    thoughts = [{"text": "".join(said.thoughts), "thought": True}] if said.thoughts else []
+    text = _parts(said) if said.tool or not said.tokens else [{"text": said.text}]
+    content = {"role": "model", "parts": [*thoughts, *text]}
+    return {"candidates": [{"content": content, "finishReason": _finish(said), "index": 0}], **common}
 
 
-def _chunks(call: Call, said: Reply) -> list[Json]:
-    """A function call comes in one piece; the last chunk with text has the finish, as Gemini does it."""
-    prompt, completion = tokens(call, said)
+def _chunks(call: Call, said: Reply) -> tuple[list[Json], list[Json], Json]:
+    """Thoughts, content, and the last chunk, which has the finish and no words."""
     identity = clock.token(12)
-    parts = [_called(said)] if said.tool else [{"text": token} for token in said.tokens]
-    if not said.tokens:
-        return [_chunk(call, [], said.finish, (prompt, 0), identity)]
-    made = [_chunk(call, [part], None, (prompt, n), identity) for n, part in enumerate(parts[:-1], 1)]
-    return [*made, _chunk(call, parts[-1:], said.finish, (prompt, completion), identity)]
+    completion = tokens(call, said)[1]
+
+    def made(part: Json | None, count: int, finish: str | None = None) -> Json:
+        candidate: Json = {"content": {"role": "model", "parts": [part] if part else []}, "index": 0}
+        if finish:
+            candidate["finishReason"] = finish
+        return {"candidates": [candidate], **_common(call, said, count, identity)}
+
+    thoughts = [made({"text": text, "thought": True}, 0) for text in said.thoughts]
+    content = [made(part, n, "STOP" if n - 1 == said.early else None) for n, part in enumerate(_parts(said), 1)]
+    if said.finish == "blocked":
+        return [], [], {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, **_common(call, said, 0, identity)}
+    return thoughts, content, made({"text": ""} if said.tokens else None, completion, _finish(said))
 
 
 def _frames(call: Call, said: Reply) -> Frames:
-    made = [wire.event(chunk) for chunk in _chunks(call, said)]
-    return Frames([], made, []) if said.tokens else Frames([], [], made)
+    opening, content, end = _chunks(call, said)
+    return Frames([*map(wire.event, opening)], [*map(wire.event, content)], [], [wire.event(end)])
 
 
 def _array_frames(call: Call, said: Reply) -> Frames:
-    made = [msgspec.json.encode(chunk) for chunk in _chunks(call, said)]
-    return Frames([], [(b"," if n else b"[") + one + b"\n" for n, one in enumerate(made)], [b"]"])
+    opening, content, end = _chunks(call, said)
+    made = [msgspec.json.encode(chunk) for chunk in (*opening, *content, end)]
+    made = [(b"," if n else b"[") + one + b"\n" for n, one in enumerate(made)]
+    begun = len(opening)
+    return Frames(made[:begun], made[begun:-1], [], [made[-1], b"]"])
 
 
 def _refuse(trouble: Trouble) -> Refusal:
+    if trouble.told is not None:
+        return trouble.told
     status, message = trouble.status, trouble.message
     details: list[Json] = []
     if status == 401:  # a wrong key is a 400 here
         status, message = 400, "API key not valid. Please pass a valid API key."
         details = [{"@type": f"{_INFO}ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}]
-    if trouble.retry:
-        details = [{"@type": f"{_INFO}RetryInfo", "retryDelay": f"{trouble.retry}s"}]
     name = _STATUSES.get(status, "INTERNAL" if status >= 500 else "FAILED_PRECONDITION")
     body: Json = {"code": status, "message": message, "status": name}
     return status, {"error": {**body, "details": details} if details else body}, {}
@@ -161,4 +183,5 @@ ARRAY = msgspec.structs.replace(
     frames=_array_frames,
     error_frames=lambda trouble: [b"[" + msgspec.json.encode(_refuse(trouble)[1]) + b"]"],
     content_type="application/json",
+    ping=None,
 )

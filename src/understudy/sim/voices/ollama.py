@@ -58,27 +58,39 @@ def _line(call: Call, message: Json, **fields: Any) -> Json:
 
 def _end(call: Call, said: Reply) -> Json:
     prompt, completion = tokens(call, said)
+    counted = {"prompt_eval_count": prompt, "eval_count": completion} if said.counted else {}
     return {
         "done": True, "done_reason": "length" if said.finish == "length" else "stop", "total_duration": 1_000_000,
-        "load_duration": 1000, "prompt_eval_count": prompt, "prompt_eval_duration": 1000, "eval_count": completion,
-        "eval_duration": 1000,
+        "load_duration": 1000, "prompt_eval_duration": 1000, "eval_duration": 1000, **counted,
     }  # fmt: skip
 
 
 def _message(said: Reply) -> Json:
+    """A tool call is told only when its arguments are whole; one that was cut is not told at all."""
     if said.tool:
-        return {"tool_calls": [{"id": said.call_id, "function": {"name": said.tool, "arguments": arguments(said)}}]}
+        function = {"name": said.tool, "arguments": arguments(said)}
+        return {} if said.broken else {"tool_calls": [{"id": said.call_id, "function": function}]}
     return {"content": said.text}
 
 
 def _answer(call: Call, said: Reply) -> Json:
-    return _line(call, _message(said), **_end(call, said))
+    thinking = {"thinking": "".join(said.thoughts)} if said.thoughts else {}
+    return _line(call, {**_message(said), **thinking}, **_end(call, said))
 
 
 def _frames(call: Call, said: Reply) -> Frames:
-    pieces = [_message(said)] if said.tool else [{"content": token} for token in said.tokens]
-    made = [_json(_line(call, piece)) for piece in pieces] if said.tokens else []
-    return Frames([], made, [_json(_line(call, {}, **_end(call, said)))])
+    whole = _message(said)
+    pieces = [whole] if said.tool else [{"content": token} for token in said.tokens]
+    return Frames(
+        [_json(_line(call, {"thinking": text})) for text in said.thoughts],
+        [_json(_line(call, piece)) for piece in pieces if said.tokens and piece],
+        [],
+        [_json(_line(call, {}, **_end(call, said)))],
+    )
+
+
+def _torn(line: bytes) -> bytes:
+    return line[: len(line) // 2].rstrip() + b"\n"
 
 
 def _json(data: Json) -> bytes:
@@ -86,10 +98,10 @@ def _json(data: Json) -> bytes:
 
 
 def _refuse(trouble: Trouble) -> Refusal:
-    return trouble.status, {"error": trouble.message}, {}
+    return trouble.told or (trouble.status, {"error": trouble.message}, {})
 
 
 VOICE = Voice(
-    "ollama", _read, _answer, _frames, _refuse, lambda trouble: [_json({"error": trouble.message})],
-    "application/x-ndjson",
+    "ollama", _read, _answer, _frames, _refuse, lambda trouble: [_json(_refuse(trouble)[1])],
+    "application/x-ndjson", ping=None, torn=_torn,
 )  # fmt: skip

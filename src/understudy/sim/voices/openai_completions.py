@@ -43,19 +43,22 @@ def _body(call: Call, text: str, finish: str | None) -> Json:
 
 
 def _answer(call: Call, said: Reply) -> Json:
-    return {**_body(call, said.text, said.finish), "usage": answers.usage(call.asked, said)}
+    used = {"usage": answers.usage(call.asked, said)} if said.counted else {}
+    return {**_body(call, said.text, said.finish), **used}
 
 
 def _frames(call: Call, said: Reply) -> Frames:
-    closing = [wire.event(_body(call, "", said.finish))]
-    if call.asked.wants_usage:
-        closing.append(wire.event({**_answer(call, said), "choices": []}))
-    content = [wire.event(_body(call, token, None)) for token in said.tokens]
-    return Frames([], content, [*closing, wire.DONE])
+    ends = [wire.event(_body(call, "", said.finish))]
+    if call.asked.wants_usage and said.counted:
+        ends.append(wire.event({**_answer(call, said), "choices": []}))
+    content = [wire.event(_body(call, t, "stop" if n == said.early else None)) for n, t in enumerate(said.tokens)]
+    return Frames([], content, [], [*ends, wire.DONE])
 
 
 def refuse(trouble: Trouble) -> Refusal:
-    """OpenAI's error; behaviours that are one HTTP error never come here, for their answer is OpenAI's already."""
+    """OpenAI's error."""
+    if trouble.told is not None:
+        return trouble.told
     kind = "server_error" if trouble.status >= 500 else "invalid_request_error"
     code = {401: "invalid_api_key", 404: "model_not_found"}.get(trouble.status)
     return trouble.status, wire.error(trouble.message, kind, code), {}

@@ -14,6 +14,8 @@ from understudy.sim.voices import (
     bedrock_converse,
     cohere_chat,
     gemini,
+    held,
+    media,
     ollama,
     openai_completions,
     openai_responses,
@@ -25,12 +27,17 @@ Models = Callable[[list[str]], Json]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """What a request is for: a chat in `voice` unless it has an `aside` or a list of `models`."""
+    """What a request is for: a chat in `voice` unless it has an `aside`, a list of `models`, `media` or `held` things.
+
+    Who answers for media is for `media` to say; what is held takes several methods.
+    """
 
     voice: Voice
     method: str = "POST"
     aside: Aside | None = None
     models: Models | None = None
+    media: media.Media | None = None
+    held: bool = False
     model: str = ""
     stream: bool = False
 
@@ -45,11 +52,14 @@ _PATHS: Mapping[str, Route] = {
     "/v1/completions": Route(_COMPLETIONS),
     "/v1/embeddings": Route(_COMPLETIONS, aside=asides.openai_embeddings),
     "/v1/moderations": Route(_COMPLETIONS, aside=asides.openai_moderations),
+    **{path: Route(_COMPLETIONS, media=reader) for path, reader in media.PATHS.items()},
     "/v2/chat": Route(_COHERE),
     "/v2/embed": Route(_COHERE, aside=asides.cohere_embed),
     "/v2/rerank": Route(_COHERE, aside=asides.cohere_rerank),
+    "/v1/rerank": Route(_COMPLETIONS, aside=asides.cohere_rerank),
     "/api/chat": Route(_OLLAMA),
     "/api/embed": Route(_OLLAMA, aside=asides.ollama_embed),
+    "/api/embeddings": Route(_OLLAMA, aside=asides.ollama_embed_one),
     "/api/tags": Route(_OLLAMA, "GET", models=asides.ollama_models),
     "/v1beta/models": Route(_GEMINI, "GET", models=asides.gemini_models),
 }
@@ -59,6 +69,7 @@ _VERBS: Mapping[str, Route] = {
     "countTokens": Route(_GEMINI, aside=asides.gemini_count),
     "embedContent": Route(_GEMINI, aside=asides.gemini_embed),
     "batchEmbedContents": Route(_GEMINI, aside=asides.gemini_batch),
+    "predict": Route(_GEMINI, aside=asides.vertex_predict),
 }
 _gemini = re.compile(r"/(?:.*/)?models/([^/]+):(\w+)")
 _bedrock = re.compile(r"/model/([^/]+)/converse(-stream)?")
@@ -71,6 +82,9 @@ def find(url: str, headers: Mapping[str, str]) -> Route | None:
         return Route(_ANTHROPIC, "GET", models=asides.anthropic_models)
     if (route := _PATHS.get(path)) is not None:
         return route
+    if held.is_held(path):
+        anthropic = "anthropic-version" in headers or path.startswith("/v1/messages/")
+        return Route(_ANTHROPIC if anthropic else _COMPLETIONS, "", held=True)
     if named := _bedrock.fullmatch(path):
         return Route(bedrock_converse.VOICE, model=unquote(named[1]), stream=bool(named[2]))
     named = _gemini.fullmatch(unquote(path))

@@ -22,28 +22,54 @@ T = TypeVar("T")
 
 
 class Frames(msgspec.Struct, frozen=True):
-    """A streamed answer as bytes: what comes before the first content, one entry per token, what comes after."""
+    """A streamed answer as bytes: what comes before the first content, one entry per token, what comes after.
+
+    `closing` closes what was open; `ends` says that the answer is whole: without it the stream was cut.
+    """
 
     opening: list[bytes]
     content: list[bytes]
     closing: list[bytes]
+    ends: list[bytes] = []
 
+    def first(self, count: int) -> list[bytes]:
+        """The stream up to the `count`-th piece of content; nothing at all for 0."""
+        return [*self.opening, *self.content[:count]] if count else []
 
-class Trouble(msgspec.Struct, frozen=True):
-    """An error to be told. `kind` is the behaviour's name, or "malformed"; `retry` is in whole seconds."""
-
-    kind: str
-    status: int
-    message: str
-    retry: str | None = None
+    def all(self) -> list[bytes]:
+        return [*self.opening, *self.content, *self.closing, *self.ends]
 
 
 Refusal = tuple[int, Json, dict[str, str]]
 """Status, body and headers of an error answer."""
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """An error to be told. `kind` is the behaviour's name, or "malformed"; `retry` is in whole seconds.
+
+    `told` is the provider's documented answer, where there is one; else the voice makes one of the rest.
+    """
+
+    kind: str
+    status: int
+    message: str
+    retry: str | None = None
+    param: str | None = None
+    code: str | None = None
+    told: Refusal | None = None
+
+
+def half_line(event: bytes) -> bytes:
+    """A server-sent event whose JSON breaks off."""
+    return event[: len(event) // 2].rstrip() + b"\n\n"
+
+
 class Voice(msgspec.Struct, frozen=True):
-    """One dialect. `read` takes body, model (from the path, "" if not there) and whether the path says to stream."""
+    """One dialect. `read` takes body, model (from the path, "" if not there) and whether the path says to stream.
+
+    `ping` is a sign of life without content, None where the dialect has none. `torn` makes of an event one that ends
+    in order, but whose JSON breaks off.
+    """
 
     name: str
     read: Callable[[bytes, str, bool], Asked]
@@ -52,6 +78,8 @@ class Voice(msgspec.Struct, frozen=True):
     refuse: Callable[[Trouble], Refusal]
     error_frames: Callable[[Trouble], list[bytes]]
     content_type: str = "text/event-stream"
+    ping: bytes | None = b": ping\n\n"
+    torn: Callable[[bytes], bytes] = half_line
 
 
 def decode(body: bytes, kind: type[T]) -> T:
