@@ -29,6 +29,7 @@ MATERIAL = Path(__file__).parents[3] / "shared" / "material" / "exchanges.jsonl.
 RECORDED = {"cohere-v2-chat": "cohere-chat", "ollama-native": "ollama"}
 """Names in the material that are not ours."""
 
+WORDS = ("exact", "losses", "refused", "unexplained")
 Kind = str  # "request", "answer" or "stream"
 
 
@@ -84,13 +85,19 @@ def sample(name: str, most: int) -> list[Wire]:
 
 
 class Outcome(NamedTuple):
-    """`losses` were announced; `unexplained` lists differences that none of them covers."""
+    """`losses` were announced; `unexplained` lists differences that none of them covers.
+
+    `refused` is our word to a client whose request the other dialect has no form for at all.
+    """
 
     losses: tuple[Loss, ...]
     unexplained: tuple[str, ...]
+    refused: str = ""
 
     @property
     def word(self) -> str:
+        if self.refused:
+            return "refused"
         return "unexplained" if self.unexplained else "losses" if self.losses else "exact"
 
 
@@ -114,7 +121,10 @@ def through(message: Request | Answer | list[Event], name: str) -> Outcome:
     other = dialects.get(name)
     if isinstance(message, Request):
         sent = msgspec.structs.replace(message, model=MODELS[name])
-        body, losses = other.encode_request(sent)
+        try:
+            body, losses = other.encode_request(sent)
+        except Malformed as error:
+            return Outcome((), (), str(error))
         return Outcome(losses, tuple(compare_requests(sent, other.decode_request(body), losses)))
     if isinstance(message, Answer):
         body, losses = other.encode_answer(message)
@@ -139,15 +149,15 @@ def sum_of(events: list[Event]) -> Answer:
 
 def table(counts: dict[tuple[str, str, str], Counter[str]]) -> str:
     lines = [
-        "| what | from | to | exchanges | exact | announced losses | unexplained |",
-        "|---|---|---|--:|--:|--:|--:|",
+        "| what | from | to | exchanges | exact | announced losses | refused | unexplained |",
+        "|---|---|---|--:|--:|--:|--:|--:|",
     ]
     total = Counter[str]()
     for (kind, name, other), counted in sorted(counts.items()):
-        figures = [counted.total(), counted["exact"], counted["losses"], counted["unexplained"]]
+        figures = [counted.total(), *(counted[word] for word in WORDS)]
         lines.append(f"| {kind} | {name} | {other} | " + " | ".join(map(str, figures)) + " |")
         total += counted
-    figures = [total.total(), total["exact"], total["losses"], total["unexplained"]]
+    figures = [total.total(), *(total[word] for word in WORDS)]
     return "\n".join([*lines, "| all | | | " + " | ".join(map(str, figures)) + " |"])
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.dialects import document
+
 SHARED = Path(__file__).parents[2].parent / "shared" / "material"
 NAME = "anthropic-messages"
 
@@ -120,26 +122,8 @@ def settle(block: dict[str, Any], reasons: set[str]) -> dict[str, Any]:
 # --- the document ----------------------------------------------------------------------------------------------------
 
 
-@functools.cache
 def schemas() -> dict[str, Any]:
-    path = SHARED / "specs" / "anthropic-via-tryAGI" / "openapi.yaml"
-    if not path.exists():
-        pytest.skip("Anthropic's document is not here")
-    yaml = pytest.importorskip("yaml")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: dict[str, Any] = yaml.load(path.read_text("utf-8"), Loader=loader)["components"]["schemas"]
-    return found
-
-
-TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "null": (type(None),),
-}
+    return document.schemas("anthropic-via-tryAGI")
 
 
 def rejections(value: Any, schema: Any, path: str = "") -> list[str]:
@@ -150,7 +134,7 @@ def rejections(value: Any, schema: Any, path: str = "") -> list[str]:
         if key in schema:
             tried = [rejections(value, option, path) for option in schema[key]]
             return min(tried, key=lambda found: (len(found), -max(map(depth, found), default=0)))
-    if "type" in schema and type(value) not in TYPES[schema["type"]]:
+    if "type" in schema and type(value) not in document.TYPES[schema["type"]]:
         return [f"{path}: {type(value).__name__} is no {schema['type']}"]
     found = []
     if ("const" in schema and value != schema["const"]) or ("enum" in schema and value not in schema["enum"]):

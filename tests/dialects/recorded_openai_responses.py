@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.dialects import document
 from tests.dialects.accumulate import events
 from understudy.canon import (
     Answer,
@@ -124,15 +125,8 @@ def facts_of_answer(answer: Answer) -> Any:
 # --- the provider's own document -------------------------------------------------------------------------------------
 
 
-@functools.cache
 def schemas() -> dict[str, Any]:
-    path = SHARED / "specs" / "openai" / "openapi.yaml"
-    if not path.exists():
-        pytest.skip("OpenAI's OpenAPI document is not here")
-    yaml = pytest.importorskip("yaml")
-    document = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    found: dict[str, Any] = document["components"]["schemas"]
-    return found
+    return document.schemas("openai")
 
 
 _TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}

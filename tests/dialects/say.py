@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from understudy.canon import Message, Part, Request
+from understudy.canon import Message, Part, Request, Text, ToolCall, ToolResult
 from understudy.dialects import Dialect
 
 
@@ -13,6 +13,15 @@ def user(*parts: Part) -> Message:
 
 def assistant(*parts: Part) -> Message:
     return Message("assistant", parts)
+
+
+def whole(*messages: Message) -> tuple[Message, ...]:
+    """A conversation that no provider refuses for what is not in it: each call has a result, and a user speaks last."""
+    parts = [part for message in messages if message.role in ("assistant", "tool") for part in message.parts]
+    known = {part.call_id for part in parts if isinstance(part, ToolResult)}
+    calls = [part for part in parts if isinstance(part, ToolCall) and part.kind != "hosted" and part.id not in known]
+    results = [Message("tool", (ToolResult(call.id, (Text("done"),)),)) for call in calls]
+    return (*messages, *results, user(Text("Go on.")))
 
 
 def sent(dialect: Dialect, *messages: Message, **fields: Any) -> tuple[dict[str, Any], set[tuple[str, str]]]:

@@ -202,7 +202,9 @@ def test_every_recorded_request_keeps_its_facts_through_openai_chat_and_is_allow
         back, more = dialect.encode_request(openai_chat.decode_request(there))
         again = dialect.decode_request(back)
         old, new = conversation(request, losses), conversation(again, ())
-        if sorted_facts(old) != sorted_facts(new) and not any(loss.field.startswith("messages") for loss in more):
+        told = [loss for loss in losses if loss.why.endswith("is a text here")]  # a result of no call, and a lone call
+        told += [loss for loss in more if loss.field.startswith("messages")]
+        if sorted_facts(old) != sorted_facts(new) and not told:
             wrong.append((row["id"], old, new, losses))
         assert request.sampling.max_tokens == again.sampling.max_tokens
         assert request.sampling.stop == again.sampling.stop

@@ -6,7 +6,6 @@ framing itself is checked against nothing but its specification.
 
 import gzip
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import msgspec
 import pytest
 
 from tests.dialects.join import join
-from tests.dialects.recorded_bedrock_converse import event, messages
+from tests.dialects.recorded_bedrock_converse import event, messages, turn_mistakes
 from tests.dialects.test_recorded import differences
 from understudy.canon import Answer, Ended, Event, File, Image, Inline, Message, Request, Text, ToolCall, ToolResult
 from understudy.dialects import anthropic_messages, bedrock_converse, openai_chat
@@ -163,54 +162,6 @@ def test_requests_go_through_chat_completions_and_back_with_the_same_facts(excha
 # --- what Bedrock takes ----------------------------------------------------------------------------------------------
 
 
-def mistakes(wire: Any) -> set[str]:
-    """What the service model, and the rules beside it, would refuse. Patterns and bounds as in botocore's model."""
-    out: set[str] = set()
-    tools = wire.get("toolConfig", {}).get("tools", [])
-    if "toolConfig" in wire and not tools:
-        out.add("toolConfig without tools")
-    for tool in tools:
-        spec = tool.get("toolSpec", {"name": "a", "inputSchema": {"json": {}}})
-        if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", spec["name"]) or not isinstance(spec["inputSchema"]["json"], dict):
-            out.add("tool")
-        if spec.get("description") == "":
-            out.add("empty description")
-    for i, turn in enumerate(wire["messages"]):
-        out |= {"turns"} if turn["role"] != ("user", "assistant")[i % 2] or not turn["content"] else set()
-        called = {block["toolUse"]["toolUseId"] for block in turn["content"] if "toolUse" in block}
-        if called and (not tools or i + 1 == len(wire["messages"])):
-            out.add("calls without tools or results")
-        elif called:
-            answered = [block["toolResult"]["toolUseId"] for block in wire["messages"][i + 1]["content"]
-                        if "toolResult" in block]  # fmt: skip
-            out |= {"results"} if sorted(answered) != sorted(called) else set()
-        for block in turn["content"]:
-            out |= mistakes_of_block(block)
-    config = wire.get("inferenceConfig", {})
-    if not 0 <= config.get("temperature", 0) <= 1 or not 0 <= config.get("topP", 0) <= 1:
-        out.add("sampling")
-    return out
-
-
-def mistakes_of_block(block: dict[str, Any]) -> set[str]:
-    match block:
-        case {"text": str(text)}:
-            return set() if text.strip() else {"empty text"}
-        case {"image": {"format": "png" | "jpeg" | "gif" | "webp", "source": {"bytes": str()}}}:
-            return set()
-        case {"document": {"format": str(), "name": str(name), "source": {"bytes": str()}}}:
-            return set() if re.fullmatch(r"[A-Za-z0-9 ()\[\]-]{1,200}", name) and "  " not in name else {"name"}
-        case {"toolUse": {"toolUseId": str(key), "name": str(name), "input": dict()}}:
-            return set() if re.fullmatch(r"[\w.:-]{1,64}", key) and re.fullmatch(r"[\w-]{1,64}", name) else {"toolUse"}
-        case {"toolResult": {"toolUseId": str(), "content": [*content]}}:
-            return set().union(*(mistakes_of_block(inner) for inner in content)) if content else {"empty result"}
-        case {"reasoningContent": {"reasoningText": {"text": str()}} | {"redactedContent": str()}}:
-            return set()
-        case {"cachePoint": {"type": "default"}}:
-            return set()
-    return {f"block {sorted(block)}"}
-
-
 @pytest.mark.parametrize(
     ("name", "dialect"), [("openai-chat", openai_chat), ("anthropic-messages", anthropic_messages)]
 )
@@ -223,5 +174,5 @@ def test_every_translated_request_is_one_that_bedrock_takes(name: str, dialect: 
         request: Request = dialect.decode_request(body(row["request"]))
         model = CLAUDE if count % 2 else NOVA
         wire = json.loads(bedrock_converse.encode_request(msgspec.structs.replace(request, model=model))[0])
-        assert mistakes(wire) == set(), row["id"]
+        assert turn_mistakes(wire) == set(), row["id"]
     print(f"requests of {name}: {count}, refused: 0")

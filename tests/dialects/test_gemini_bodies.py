@@ -263,7 +263,11 @@ def test_a_call_without_an_id_gets_a_steady_one_and_loses_it_on_the_way_back() -
     elsewhere = Request(
         "openai-chat",
         "gemini-2.5-flash",
-        (Message("user", (Text("x"),)), Message("assistant", (msgspec.structs.replace(first[0], extra={}),))),
+        (
+            Message("user", (Text("x"),)),
+            Message("assistant", (msgspec.structs.replace(first[0], extra={}),)),
+            Message("tool", (ToolResult(first[0].id),)),
+        ),
     )
     sent = json.loads(gemini.encode_request(elsewhere)[0])
     assert sent["contents"][1]["parts"] == [{"functionCall": {"name": "f", "args": {"a": 1}}}]

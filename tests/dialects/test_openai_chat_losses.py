@@ -42,7 +42,8 @@ sent, lost = partial(say.sent, DIALECT), partial(say.lost, DIALECT)
 TOOL = Tool("f", parameters={"type": "object"})
 
 
-PART = "messages[0].parts[0]"
+PART, RESULT = "messages[0].parts[0]", "messages[1].parts[0]"
+CALLED = assistant(ToolCall("a", "f"))
 LOSSES = [
     ([user(Text("a", cache=CacheHint(300)))], {PART + ".cache"}),
     ([Message("system", (Text("a", cache=CacheHint()),))], {PART + ".cache"}),
@@ -73,19 +74,19 @@ LOSSES = [
     ([assistant(ToolCall("a", "f"), Text("b"))], {"messages[0].parts"}),
     ([assistant(PICTURE)], {PART}),
     ([assistant(Refusal("no", {"x": 1}))], {PART + ".x"}),
-    ([Message("tool", (ToolResult("a", (Text("x"),), failed=True),))], {PART + ".failed"}),
-    ([Message("tool", (ToolResult("a", (Text("x", cache=CacheHint()),), cache=CacheHint(), extra={"y": 1}),))],
-     {PART + ".cache", PART + ".y", PART + ".parts[0].cache"}),
-    ([Message("tool", (ToolResult("a", (Image(Stored("f")),)),))], {PART + ".parts[0].source"}),
+    ([CALLED, Message("tool", (ToolResult("a", (Text("x"),), failed=True),))], {RESULT + ".failed"}),
+    ([CALLED, Message("tool", (ToolResult("a", (Text("x", cache=CacheHint()),), cache=CacheHint(), extra={"y": 1}),))],
+     {RESULT + ".cache", RESULT + ".y", RESULT + ".parts[0].cache"}),
+    ([CALLED, Message("tool", (ToolResult("a", (Image(Stored("f")),)),))], {RESULT + ".parts[0].source"}),
     ([Message("tool", (Text("no result"),))], {PART}),
     ([Message("user", (Text("a"),), extra={"odd": 1})], {"messages[0].odd"}),
-    ([Message("tool", (ToolResult("a"),), extra={"odd": 1})], {"messages[0].odd"}),
+    ([CALLED, Message("tool", (ToolResult("a"),), extra={"odd": 1})], {"messages[1].odd"}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("messages", "expected"), LOSSES, ids=range(len(LOSSES)))
 def test_what_a_message_cannot_carry_is_announced(messages: list[Message], expected: set[str]) -> None:
-    assert lost(*messages) == expected
+    assert lost(*say.whole(*messages)) == expected
 
 
 SETTINGS: list[tuple[dict[str, Any], set[str]]] = [
@@ -157,8 +158,8 @@ def test_an_agents_turn_arrives_in_the_shape_that_openai_takes() -> None:
 
 
 def test_pictures_of_the_last_tool_result_are_not_forgotten() -> None:
-    body, _ = sent(Message("tool", (ToolResult("t1", (PICTURE,)),)))
-    assert [message["role"] for message in body["messages"]] == ["tool", "user"]
+    body, _ = sent(assistant(ToolCall("t1", "f")), Message("tool", (ToolResult("t1", (PICTURE,)),)))
+    assert [message["role"] for message in body["messages"]] == ["assistant", "tool", "user"]
 
 
 @pytest.mark.parametrize(

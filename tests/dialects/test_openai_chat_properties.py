@@ -144,7 +144,10 @@ def answers(draw: st.DrawFn, streamed: bool = False) -> Answer:
 @quick
 @given(requests)
 def test_a_request_without_losses_survives(request: Request) -> None:
-    body, losses = DIALECT.encode_request(request)
+    try:
+        body, losses = DIALECT.encode_request(request)
+    except dialects.Malformed:  # there was nothing that could be said
+        return
     assume(not losses)
     assert plain(DIALECT.decode_request(body)) == plain(request)
 

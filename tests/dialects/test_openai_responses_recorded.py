@@ -25,7 +25,7 @@ from tests.dialects.recorded_openai_responses import (
 )
 from tests.dialects.test_recorded import differences
 from understudy.canon import Ended, Event, Failed, Text
-from understudy.dialects import openai_chat, openai_responses
+from understudy.dialects import Malformed, openai_chat, openai_responses
 
 NAME = "openai-responses"
 
@@ -241,10 +241,15 @@ def test_requests_go_through_chat_completions_and_back(exchanges: list[dict[str,
     counts = Counter[str]()
     for row in requests(exchanges):
         first = openai_responses.decode_request(body(row["request"]))
+        if not first.messages:  # a prompt that OpenAI holds: nothing can be said elsewhere
+            with pytest.raises(Malformed):
+                openai_chat.encode_request(first)
+            continue
         chat, there = openai_chat.encode_request(first)
         back, here = openai_responses.encode_request(openai_chat.decode_request(chat))
         second = openai_responses.decode_request(back)
-        assert facts_of_request(first) == facts_of_request(second), row["id"]
+        if not any(loss.why.endswith("is a text here") for loss in there):  # a result of a call that OpenAI holds
+            assert facts_of_request(first) == facts_of_request(second), row["id"]
         counts["request: " + ("with" if there or here else "without") + " losses"] += 1
     print(dict(counts))
 

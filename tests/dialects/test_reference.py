@@ -3,8 +3,8 @@
 import pytest
 
 from understudy import dialects
-from understudy.dialects.probes import ANSWERS, MODELS, REQUESTS
-from understudy.dialects.reference import Outcome, find, outcome, render
+from understudy.dialects.probes import ANSWERS, MODELS, REQUESTS, Probe
+from understudy.dialects.reference import METADATA, Outcome, find, outcome, render
 
 PROBES = {("answer " if probe.answer else "request ") + probe.name: probe for probe in REQUESTS + ANSWERS}
 
@@ -23,14 +23,27 @@ def test_every_feature_is_one_that_some_dialect_can_say(name: str) -> None:
 
 
 @pytest.mark.parametrize("target", dialects.DIALECTS)
-def test_nothing_of_a_request_is_lost_unannounced(target: str) -> None:
+@pytest.mark.parametrize("probes", [REQUESTS, ANSWERS], ids=["request", "answer"])
+def test_nothing_is_lost_unannounced(probes: tuple[Probe, ...], target: str) -> None:
     silent = [
         (name, source)
-        for name, by_source in find(REQUESTS, target).items()
+        for name, by_source in find(probes, target).items()
         for source, said in by_source.items()
         if "unannounced" in said.why
     ]
     assert silent == []
+
+
+def test_what_an_answer_is_called_and_when_it_was_made_is_metadata_where_there_is_no_field_for_it() -> None:
+    found = {target: find(ANSWERS, target) for target in ("anthropic-messages", "bedrock-converse", "openai-chat")}
+    kinds = {
+        (target, name): {said.kind for said in by_name[name].values()}
+        for target, by_name in found.items()
+        for name in METADATA
+    }
+    assert kinds["anthropic-messages", "time of the answer"] == {"metadata"}
+    assert kinds["bedrock-converse", "id of the answer"] == {"metadata"}
+    assert kinds["openai-chat", "id of the answer"] == {"exact"}
 
 
 def test_an_outcome_depends_on_both_ends() -> None:

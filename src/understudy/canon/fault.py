@@ -15,7 +15,8 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     `kind` is a row of the fault table, "unknown" until it has been looked up. `status`, `code`, `type`, `param` and
     `message` are the provider's own, as they stood in its structured error; `message` is cut to 2,000 characters and is
     never searched for anything but an anchored phrase of a table row. `retry_after` is in seconds from when the
-    answer came, None if the provider named none or named nonsense. `phase` says how far the attempt had got.
+    answer came, None if the provider named none or named nonsense. `phase` says how far the attempt had got. `day` is
+    the time zone in which a quota's day ends, where the table knows it.
     """
 
     kind: str = "unknown"
@@ -27,6 +28,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_after: float | None = None
     phase: Phase = "head"
     request_id: str | None = None
+    day: str | None = None
 
 
 MESSAGE_LIMIT = 2000

@@ -35,10 +35,14 @@ class Url(msgspec.Struct, frozen=True, tag="url"):
     media_type: str | None = None
 
 
-class Stored(msgspec.Struct, frozen=True, tag="stored"):
-    """Bytes that one provider holds under an id of its own. Means nothing to any other provider."""
+class Stored(msgspec.Struct, frozen=True, tag="stored", omit_defaults=True):
+    """Bytes that one provider holds under an id of its own. Means nothing to any other provider.
+
+    `here` says that the provider which the request goes to is that one, whatever dialect it was asked in.
+    """
 
     id: str
+    here: bool = False
 
 
 Source = Inline | Url | Stored

@@ -32,6 +32,8 @@ translated, and so is the answer on its way back. What did not fit is named in `
 - **exact**: nothing is said about it, since there is nothing to say.
 - **approximated**: it goes in another form, or as the nearest thing that there is.
 - **lost**: it, or a part of it, does not arrive.
+- **metadata**: the id or the time of an answer, where the client's dialect has no field for it. Neither says anything
+  of what was asked or answered, and no client of that dialect looks for it: it is left out, and not announced.
 
 A feature counts only for the dialects that can say it. Fields that only one dialect knows are lost in every other, each
 by its name.
@@ -52,8 +54,13 @@ ALIKE = {
 picture's address tells no type, where there are no tools none is chosen, and an effort of none is no reasoning."""
 
 
+METADATA = ("id of the answer", "time of the answer")
+"""Marks of an answer that are no part of it. Named in `x-understudy-losses`, they would stand there at every answer to
+an Anthropic or Bedrock client, and hide what matters."""
+
+
 class Outcome(NamedTuple):
-    """What becomes of a feature: `exact`, `approximated` or `lost`, and why it is not exact."""
+    """What becomes of a feature: `exact`, `approximated`, `lost` or `metadata`, and why it is not exact."""
 
     kind: str
     why: str = ""
@@ -74,7 +81,11 @@ def outcome(probe: Probe, source: str, target: str) -> Outcome | None:
     known = set() if without is None else {loss.field for loss in _losses(without, target)}
     losses = [loss for loss in _losses(with_it, target) if loss.field not in known]
     if not losses:
-        return Outcome("exact") if arrives(probe, with_it, target) else Outcome("lost", "no field here; unannounced")
+        if arrives(probe, with_it, target):
+            return Outcome("exact")
+        if probe.name in METADATA:
+            return Outcome("metadata", "no field here, and not announced")
+        return Outcome("lost", "no field here; unannounced")
     kind = "lost" if any(loss.kind == "dropped" for loss in losses) else "approximated"
     # The name of a provider's own tool stands before some reasons: it is each provider's own, and no reason.
     whys = (loss.why[max(0, loss.why.find("a tool that another")) :] for loss in losses)
@@ -139,7 +150,7 @@ def render() -> str:
         _INTRODUCTION.format(models=models),
         "## Counts",
         "",
-        "Features exact / approximated / lost, from the dialect of the row to that of the column.",
+        "Features exact / approximated / lost, from the dialect of the row to that of the column; metadata apart.",
         "",
         *_counts("request from", requests),
         "",

@@ -132,12 +132,12 @@ class Watch:
 
 
 def says_something(event: Event) -> bool:
-    """Whether an event is content: words, a call, an image, anything sealed; a finish other than a plain stop."""
+    """Whether an event is content: words, a call, an image, anything sealed; a finish that says more than stop."""
     if event.__class__ is Delta:
         return True
     if isinstance(event, PartStarted):
         return _is_content(event.part)
-    return isinstance(event, Finished) and event.finish != "stop"
+    return isinstance(event, Finished) and event.finish not in ("stop", "error")
 
 
 def answer_fault(dialect: Dialect, body: bytes, *, streamed: bool) -> Fault | None:

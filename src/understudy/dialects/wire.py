@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,9 @@ from understudy.canon import Extra, Inline, Loss, Source
 
 BLANKS = "~"
 FORM = "~as"
+
+_NOTES = frozenset({BLANKS, FORM, "~beside", "~echo", "~events", "~final"})
+"""The names of the notes that dialects make. Arguments and schemas may well have such names: they are none of ours."""
 
 INT = (int,)
 NUMBER = (int, float)
@@ -79,8 +82,19 @@ def take(fields: dict[str, Any], key: str, kinds: tuple[type, ...], path: str = 
     return value
 
 
+def refuse_notes(source: Mapping[str, Any]) -> None:
+    """Raises `Malformed` on a field that has the name of one of our notes."""
+    for name in _NOTES & source.keys():
+        raise Malformed(name, "is a name that this gateway keeps for itself; leave the field out")
+
+
 def split(source: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields that say something, and the blank ones: null, "", [] and {}. Both new; `source` stays as it is."""
+    """The fields that say something, and the blank ones: null, "", [] and {}. Both new; `source` stays as it is.
+
+    Raises `Malformed` on a field that has the name of a note, for which it would be taken. No API has any.
+    """
+    if not _NOTES.isdisjoint(source):
+        refuse_notes(source)
     said: dict[str, Any] = {}
     blank: dict[str, Any] = {}
     for key, value in source.items():
@@ -104,7 +118,7 @@ def restore(out: dict[str, Any], extra: Extra) -> dict[str, Any]:
     """Write `extra` and its blanks back into `out`; what `out` has already wins, objects are merged."""
     for key, value in extra.items():
         if key == BLANKS:
-            for name, blank in value.items():
+            for name, blank in value.items() if isinstance(value, dict) else ():  # else it is no note but the wire's
                 out.setdefault(name, blank)
         elif not key.startswith("~"):
             known = out.get(key)
@@ -114,11 +128,12 @@ def restore(out: dict[str, Any], extra: Extra) -> dict[str, Any]:
     return out
 
 
-def foreign(extra: Extra, path: str) -> Iterator[Loss]:
+def foreign(extra: Extra, path: str) -> Sequence[Loss]:
     """A loss for each field of another dialect's `extra`."""
-    for key in extra:
-        if not key.startswith("~"):
-            yield Loss(f"{path}{key}", "a field of the client's dialect that this one does not know")
+    if not extra:
+        return ()
+    why = "a field of the client's dialect that this one does not know"
+    return [Loss(path + key, why) for key in extra if not key.startswith("~")]
 
 
 def text_in(source: Source) -> str | None:

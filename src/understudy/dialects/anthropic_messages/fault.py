@@ -8,10 +8,13 @@ that Anthropic's SDK raises its typed exceptions for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+import msgspec
 
 from understudy.canon import Fault, Phase
 from understudy.dialects.errors import (
@@ -43,6 +46,12 @@ _BY_STATUS = {status: kind for kind, status in TYPES.items()} | {408: "timeout_e
 _STATUSES = {408: 504, 422: 400, 498: 401, 499: 500, 502: 500, 503: 529}
 """Statuses that Anthropic never sends, and the one that its clients understand."""
 
+_REGAIN = re.compile(
+    r"You have reached your specified (?:workspace )?API usage limits\. "
+    r"You will regain access on (\d{4}-\d\d-\d\d)(?: at (\d\d:\d\d) UTC)?"
+)
+"""A spending limit of the owner's: no field says when it ends, only the message."""
+
 _LATE = ("timeout", "first_token_timeout", "upstream_timeout", "no_progress", "silence", "deadline")
 _WINDOWS = ("requests", "tokens", "input-tokens", "output-tokens")
 _REQUEST_IDS = ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id")
@@ -56,7 +65,12 @@ def decode_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
 
     `retry_after` is in seconds after the answer came.
     """
-    return read_fault(status, headers, body, fault_in=fault_in, retry_after=retry_after, request_ids=_REQUEST_IDS)
+    found = read_fault(status, headers, body, fault_in=fault_in, retry_after=retry_after, request_ids=_REQUEST_IDS)
+    ends = _REGAIN.match(found.message)
+    if ends is None or found.retry_after is not None:
+        return found
+    regained = _stamp(f"{ends[1]}T{ends[2] or '00:00'}+00:00")
+    return msgspec.structs.replace(found, retry_after=_until(regained, _moment(headers.get("date"))))
 
 
 def fault_in(value: Any, phase: Phase = "head") -> Fault | None:

@@ -31,6 +31,11 @@ def decode_system(value: Any) -> Message:
 def decode_messages(value: Any) -> list[Message]:
     out: list[Message] = []
     for i, message in enumerate(expect(value, LIST, "messages")):
+        if message.__class__ is dict and len(message) == 2:  # the usual case, by far
+            role, text = message.get("role"), message.get("content")
+            if text.__class__ is str and text and role in ("user", "assistant"):
+                out.append(Message(role, (Text(text),)))
+                continue
         out += _decode(message, f"messages[{i}]")
     return out
 
@@ -44,10 +49,6 @@ def _parts(content: Any, path: str) -> tuple[Part, ...]:
 
 
 def _decode(value: Any, path: str) -> list[Message]:
-    if value.__class__ is dict and len(value) == 2 and (text := value.get("content")).__class__ is str and text:
-        role = value.get("role")
-        if role in ("user", "assistant"):  # the usual case, by far
-            return [Message(cast("Role", role), (Text(text),))]
     rest, blank = split(expect(value, DICT, path))
     role = rest.pop("role", None)
     if role not in _ROLES:
@@ -116,4 +117,5 @@ def _content(message: Message, blocks: list[dict[str, Any]]) -> Any:
     if not blocks:
         return blanks_of(message.extra).get("content", "") if BLANKS in message.extra else []
     listed = message.extra.get(FORM) in ("list", "inline-list")
-    return blocks[0]["text"] if not listed and len(blocks) == 1 and blocks[0].keys() == {"type", "text"} else blocks
+    bare = len(blocks) == 1 and blocks[0].keys() == {"type", "text"} and blocks[0]["type"] == "text"
+    return blocks[0]["text"] if bare and not listed else blocks

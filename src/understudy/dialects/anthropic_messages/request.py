@@ -67,6 +67,9 @@ def decode_request(body: bytes) -> Request:
     stream = bool(take(rest, "stream", BOOL))
     if not stream and raw.get("stream") is False:
         blank["stream"] = False
+    model, sampling = take(rest, "model", STR) or "", _decode_sampling(rest)
+    if not rest and not blank:  # most calls say nothing more
+        return Request(NAME, model, tuple(messages), sampling=sampling, stream=stream)
     choice, parallel = decode_choice(rest)
     user, metadata = _decode_metadata(rest)
     config = dict(take(rest, "output_config", DICT) or {})
@@ -78,12 +81,12 @@ def decode_request(body: bytes) -> Request:
         blank["output_config"] = raw["output_config"]
     return Request(
         dialect=NAME,
-        model=take(rest, "model", STR) or "",
+        model=model,
         messages=tuple(messages),
         tools=decode_tools(rest),
         tool_choice=choice,
         parallel_tool_calls=parallel,
-        sampling=_decode_sampling(rest),
+        sampling=sampling,
         response_format=wanted,
         reasoning=reasoning,
         stream=stream,
@@ -134,13 +137,13 @@ def _decode_reasoning(rest: dict[str, Any], config: dict[str, Any]) -> Reasoning
 
 
 def _decode_sampling(rest: dict[str, Any]) -> Sampling:
-    stops = take(rest, "stop_sequences", LIST) or ()
+    stops = take(rest, "stop_sequences", LIST)
     return Sampling(
         temperature=take(rest, "temperature", NUMBER),
         top_p=take(rest, "top_p", NUMBER),
         top_k=take(rest, "top_k", INT),
         max_tokens=take(rest, "max_tokens", INT),
-        stop=tuple(expect(text, STR, f"stop_sequences[{i}]") for i, text in enumerate(stops)),
+        stop=tuple(expect(text, STR, f"stop_sequences[{i}]") for i, text in enumerate(stops)) if stops else (),
     )
 
 

@@ -76,7 +76,7 @@ def _reduce_kind(rest: dict[str, Any], out: dict[str, Any], path: str, lost: lis
             out["minItems"] = rest.pop("minItems")
     elif isinstance(kind, str):
         out["type"] = kind
-        if rest.get("format") in _FORMATS and kind == "string":
+        if kind == "string" and isinstance(rest.get("format"), str) and rest["format"] in _FORMATS:
             out["format"] = rest.pop("format")
     else:
         lost.append(path or ".")

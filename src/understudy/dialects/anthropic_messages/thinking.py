@@ -44,6 +44,8 @@ def generation(model: str) -> Generation:
 def encode_thinking(request: Request, out: dict[str, Any], losses: list[Loss]) -> None:
     """Write `thinking`, `output_config.effort` and `max_tokens`; the conversation is in `out` already."""
     limit = request.sampling.max_tokens
+    if limit is not None and limit < 0:  # some servers' word for no limit
+        limit = None
     wanted = request.reasoning
     if wanted is not None:
         losses += foreign(wanted.extra, "reasoning.")

@@ -104,10 +104,14 @@ def encode_foreign(request: Request, losses: list[Loss]) -> dict[str, Any]:
         )
     body, found = anthropic_messages.encode_request(fitted)
     wire = parse(body)
-    free = request.sampling.max_tokens is None and "thinking" not in wire
+    limit = request.sampling.max_tokens
+    free = (limit is None or limit < 0) and "thinking" not in wire
     losses += [loss for loss in found if not (free and loss.field == "sampling.max_tokens")]
     if free:
         del wire["max_tokens"]
+    elif limit == 0:
+        wire["max_tokens"] = 1
+        losses.append(Loss("sampling.max_tokens", "is out of range: 1 is sent", "approximated"))
     out = _body(wire, request, tickets, losses)
     if not claude:
         _encode_others(request, out, losses)

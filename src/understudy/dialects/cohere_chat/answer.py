@@ -44,7 +44,7 @@ _WORDS: dict[FinishReason, str] = {
     "length": "MAX_TOKENS",
     "tool_calls": "TOOL_CALL",
     "filtered": "ERROR",
-    "refusal": "COMPLETE",
+    "refusal": "ERROR",
     "paused": "MAX_TOKENS",
     "error": "ERROR",
     "unknown": "COMPLETE",

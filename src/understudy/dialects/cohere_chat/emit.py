@@ -54,6 +54,9 @@ class _Open:
         self.pieces: list[str] = []
 
 
+_WHY = {"filtered": "The answer was filtered.", "refusal": "The model declined to go on."}
+
+
 class StreamEncoder:
     """Events to bytes. There is one choice here: of others, only a loss is left."""
 
@@ -224,13 +227,13 @@ class StreamEncoder:
     def _end(self) -> bytes:
         event = self._finish
         delta: dict[str, Any] = {}
-        if event is not None and self._own:
-            delta = restore({"finish_reason": event.native_reason or "COMPLETE"}, event.extra)
+        if event is not None and self._own and event.native_reason is not None:
+            delta = restore({"finish_reason": event.native_reason}, event.extra)
         elif event is not None:
             word = finish_word(event.finish, event.native_reason, self.losses, "choices[0].finish")
             delta = {"finish_reason": word}
             if word == "ERROR":
-                delta["error"] = "The answer was filtered." if event.finish == "filtered" else "The answer broke off."
+                delta["error"] = _WHY.get(event.finish, "The answer broke off.")
             self.losses += foreign(event.extra, "choices[0].")
         if self._usage is not None:
             delta["usage"] = encode_usage(self._usage, self.losses, mine=self._own)

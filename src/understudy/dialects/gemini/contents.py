@@ -36,6 +36,7 @@ from understudy.canon import (
 )
 from understudy.dialects.gemini.parts import bare_part, decode_part, encode_part, encode_result, is_signature
 from understudy.dialects.gemini.spelling import form_of, note, own, read
+from understudy.dialects.pairing import paired
 from understudy.dialects.wire import LIST, STR, Malformed, expect, foreign, take
 
 _ROLES = ("user", "model", "function")
@@ -288,7 +289,7 @@ class _Turns:
 
 def _foreign_contents(request: Request, losses: list[Loss]) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     turns = _Turns(request, losses)
-    for i, message in enumerate(request.messages):
+    for i, message in enumerate(paired(request.messages, losses)):
         turns.message(message, f"messages[{i}]")
     return turns.close()
 

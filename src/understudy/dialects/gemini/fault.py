@@ -80,6 +80,7 @@ def _fault(error: dict[str, Any], phase: Phase) -> Fault:
     code, status, message = error.get("code"), _word(error.get("status")), error.get("message")
     details = error.get("details")
     reason = param = request_id = retry_after = None
+    quotas: list[str] = []
     kind = status
     for detail in details if isinstance(details, list) else ():
         if not isinstance(detail, dict):
@@ -93,16 +94,16 @@ def _fault(error: dict[str, Any], phase: Phase) -> Fault:
         elif what == "RetryInfo":
             retry_after = _seconds(detail.get("retryDelay"))
         elif what == "QuotaFailure":
-            param = param or _first(detail.get("violations"), "quotaId")
+            quotas += _all(detail.get("violations"), "quotaId")
         elif what == "BadRequest":
-            param = param or _first(detail.get("fieldViolations"), "field")
+            param = param or next(iter(_all(detail.get("fieldViolations"), "field")), None)
         elif what == "RequestInfo":
             request_id = _word(detail.get("requestId"))
     return Fault(
         status=code if type(code) is int and 400 <= code <= 599 else None,
         code=reason or status,
         type=kind,
-        param=param,
+        param=param or _longest(quotas),
         message=words(message),
         retry_after=retry_after,
         phase=phase,
@@ -110,11 +111,15 @@ def _fault(error: dict[str, Any], phase: Phase) -> Fault:
     )
 
 
-def _first(violations: Any, key: str) -> str | None:
-    for violation in violations if isinstance(violations, list) else ():
-        if isinstance(violation, dict) and (word := _word(violation.get(key))) is not None:
-            return word
-    return None
+def _all(violations: Any, key: str) -> list[str]:
+    listed = violations if isinstance(violations, list) else []
+    named = [_word(violation.get(key)) for violation in listed if isinstance(violation, dict)]
+    return [name for name in named if name is not None]
+
+
+def _longest(quotas: list[str]) -> str | None:
+    """Of the quotas that a call went over, in whatever order they come, the one that stays used up the longest."""
+    return next((name for name in quotas if "PerDay" in name), next(iter(quotas), None))
 
 
 def _word(value: Any) -> str | None:

@@ -77,6 +77,8 @@ def encode_request(request: Request) -> tuple[bytes, tuple[Loss, ...]]:
     losses: list[Loss] = []
     out: dict[str, Any] = {}
     system, out["contents"] = encode_contents(request, losses, own=mine)
+    if not mine and not out["contents"]:
+        raise Malformed("messages", "hold nothing that can be said in this dialect; send the conversation itself")
     if system is not None:
         out["systemInstruction"] = system
     config = encode_config(request, losses, mine=mine)

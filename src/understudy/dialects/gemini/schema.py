@@ -11,6 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 _INTEGERS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
+_NUMBERED = {1: "string", 2: "number", 3: "integer", 4: "boolean", 5: "array", 6: "object", 7: "null"}
+"""Google's parser takes the number of an enumeration's word as well; these are those of its `Type`."""
+
 _NAMED = ("properties", "$defs", "definitions")
 _LISTED = ("anyOf", "oneOf", "prefixItems")
 _NESTED = ("items", "additionalProperties")
@@ -38,6 +41,8 @@ def read_schema(value: Any) -> Any:
             out[key] = int(item)
         elif key == "type" and isinstance(item, str):
             out[key] = item.lower()
+        elif key == "type" and type(item) is int and item in _NUMBERED:
+            out[key] = _NUMBERED[item]
         elif key != "nullable":
             out["propertyOrdering" if key == "property_ordering" else key] = item
     if value.get("nullable") is True and isinstance(out.get("type"), str):

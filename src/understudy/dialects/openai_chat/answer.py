@@ -24,6 +24,7 @@ from understudy.canon import (
     Unknown,
     Usage,
 )
+from understudy.dialects.openai_chat import plain
 from understudy.dialects.openai_chat.fault import fault_in
 from understudy.dialects.openai_chat.parts import (
     NAME,
@@ -199,6 +200,11 @@ def encode_logprob(token: TokenLogprob) -> dict[str, Any]:
 
 def decode_answer(body: bytes) -> Answer:
     """A provider's body to canonical. Raises `Malformed` on what is no answer, an error in a 200 among it."""
+    return plain.decode(body) or decode_any(body)
+
+
+def decode_any(body: bytes) -> Answer:
+    """As `decode_answer`, whatever is in it."""
     raw = expect(parse(body), DICT, "body")
     if "choices" not in raw:
         what = "the body is an error" if fault_in(raw) else "is required"

@@ -80,6 +80,8 @@ def _fault(error: dict[str, Any], whole: dict[str, Any], phase: Phase) -> Fault:
     if upstream is not None:
         code, kind, param = upstream.code or code, upstream.type or kind, upstream.param or param
         message = upstream.message or message
+    else:
+        param = param or _routers(error)
     status = next(
         (n for key in ("status", "status_code", "code") if (n := status_in(error.get(key))) is not None), None
     )
@@ -92,6 +94,16 @@ def _fault(error: dict[str, Any], whole: dict[str, Any], phase: Phase) -> Fault:
         phase=phase,
         request_id=word(whole.get("request_id")),
     )
+
+
+def _routers(error: dict[str, Any]) -> str | None:
+    """What OpenRouter itself refused: which of its limits, or that its moderation flagged the input."""
+    match error.get("metadata"):
+        case {"flagged_input": str()}:
+            return "flagged_input"
+        case {"limit_source": str(source)}:
+            return source
+    return None
 
 
 def _upstream(error: dict[str, Any]) -> Fault | None:

@@ -86,26 +86,41 @@ def encode_messages(messages: tuple[Message, ...], losses: list[Loss], *, own: b
     out: list[dict[str, Any]] = []
     moved: list[dict[str, Any]] = []
     for i, message in enumerate(messages):
-        path = f"messages[{i}]"
-        if message.role == "tool":
-            out += _encode_results(message, path, moved, losses, own=own)
+        role = message.role
+        if role == "tool":
+            out += _encode_results(message, f"messages[{i}]", moved, losses, own=own)
             continue
         if moved:
             out.append({"role": "user", "content": moved})
             moved = []
-        out.append(_encode(message, path, losses, own=own))
+        text = None if own else _lone_text(message)
+        if text is not None:
+            out.append({"role": role, "content": text})
+            continue
+        encoded = _encode(message, f"messages[{i}]", losses, own=own)
+        if own or len(encoded) > 2 or encoded["content"] is not None:
+            out.append(encoded)
+        elif not message.parts:  # else what was in it is named already
+            losses.append(Loss(f"messages[{i}]", "an assistant who says nothing is refused here"))
     if moved:
         out.append({"role": "user", "content": moved})
     return out
 
 
+def _lone_text(message: Message) -> str | None:
+    """The words of a message that is nothing else, as nearly all are. How they were spelt is no matter."""
+    parts, extra = message.parts, message.extra
+    if len(parts) != 1 or message.name is not None or (part := parts[0]).__class__ is not Text:
+        return None
+    if extra and (len(extra) > 1 or FORM not in extra):
+        return None
+    assert isinstance(part, Text)
+    if part.extra or part.cache or part.citations or part.logprobs or part.signature is not None:
+        return None
+    return part.text
+
+
 def _encode(message: Message, path: str, losses: list[Loss], *, own: bool) -> dict[str, Any]:
-    if not own and message.role != "assistant" and message.name is None and len(message.parts) == 1:
-        part = message.parts[0]
-        if part.__class__ is Text and part == Text(part.text):  # the usual case, by far
-            if message.extra:
-                losses += foreign(message.extra, path + ".")
-            return {"role": message.role, "content": part.text}
     out: dict[str, Any] = {"role": message.role}
     if message.name is not None:
         out["name"] = message.name
@@ -222,7 +237,7 @@ def _encode_results(
         wire: dict[str, Any] = {"role": "function" if form == "function" else "tool"}
         if result.call_id:
             wire["tool_call_id"] = result.call_id
-        if result.name is not None:
+        if own and result.name is not None:  # else it is the call's, and OpenAI has no such field
             wire["name"] = result.name
         content = []
         for j, part in enumerate(result.parts):
@@ -273,7 +288,7 @@ def _content(part: Part, path: str, role: str, losses: list[Loss], *, own: bool)
         losses.append(Loss(path, _no_place(part, role)))
         return None
     source = getattr(part, "source", None)
-    if isinstance(source, Stored):
+    if isinstance(source, Stored) and not (source.here and isinstance(part, File)):
         losses.append(Loss(path + ".source", "is held by another provider, under an id of its own"))
         return None
     if (isinstance(part, File) and isinstance(source, Url)) or (

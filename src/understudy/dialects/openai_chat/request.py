@@ -21,6 +21,7 @@ from understudy.canon import (
 )
 from understudy.dialects.openai_chat.messages import decode_messages, encode_messages
 from understudy.dialects.openai_chat.parts import NAME
+from understudy.dialects.pairing import paired
 from understudy.dialects.wire import (
     BOOL,
     DICT,
@@ -44,6 +45,9 @@ _NUMBERS = ("temperature", "top_p", "min_p", "frequency_penalty", "presence_pena
 _INTEGERS = ("top_k", "seed")
 _OURS_ALONE = ("top_k", "min_p", "repetition_penalty")
 """Sampling fields that many compatible servers take and OpenAI refuses: sent only if they came in this dialect."""
+
+RANGES = {"temperature": (0, 2), "top_p": (0, 1), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2)}
+"""What OpenAI takes; another dialect's range may be wider."""
 
 _TIERS = ("auto", "default", "flex", "scale", "priority")
 _BUDGETS = ((1024, "low"), (8192, "medium"))
@@ -275,7 +279,9 @@ def encode_request(request: Request) -> tuple[bytes, tuple[Loss, ...]]:
     form = request.extra.get(FORM, ()) if own else ()
     losses: list[Loss] = []
     out: dict[str, Any] = {"model": request.model} if request.model else {}
-    out["messages"] = encode_messages(request.messages, losses, own=own)
+    out["messages"] = encode_messages(request.messages if own else paired(request.messages, losses), losses, own=own)
+    if not own and not out["messages"]:
+        raise Malformed("messages", "hold nothing that can be said in this dialect; send the conversation itself")
     _encode_sampling(request.sampling, out, form, losses, own=own)
     _encode_tools(request, out, form, losses, own=own)
     if request.response_format is not None:
@@ -302,10 +308,14 @@ def _encode_settings(request: Request, out: dict[str, Any], losses: list[Loss], 
         tier = None
     if caching.retention is not None and not own:
         losses.append(Loss("caching.retention", "is in another provider's words"))
+    modalities = list(request.modalities)
+    if not own and "image" in modalities and "image" not in request.model:  # models that paint say so in their names
+        modalities.remove("image")
+        losses.append(Loss("modalities", "answers of this model are text or sound"))
     settings = {
         "verbosity": request.verbosity,
         "n": request.choices,
-        "modalities": list(request.modalities) or None,
+        "modalities": modalities or None,
         "stream": request.stream or None,
         "stream_options": None if request.include_usage is None else {"include_usage": request.include_usage},
         "metadata": request.metadata,
@@ -315,7 +325,7 @@ def _encode_settings(request: Request, out: dict[str, Any], losses: list[Loss], 
         "service_tier": tier,
         "store": request.store,
     }
-    out.update((key, value) for key, value in settings.items() if value is not None)
+    out |= {key: value for key, value in settings.items() if value is not None}
     if request.previous is not None:
         losses.append(Loss("previous", "this dialect holds no state: the history has to be sent along"))
 
@@ -325,7 +335,9 @@ def _encode_sampling(sampling: Sampling, out: dict[str, Any], form: Any, losses:
         value = getattr(sampling, name)
         if value is None:
             continue
-        if own or name not in _OURS_ALONE:
+        if not own and name in RANGES:
+            out[name] = near(name, value, losses)
+        elif own or name not in _OURS_ALONE:
             out[name] = value
         else:
             losses.append(Loss("sampling." + name, "this dialect has no such setting"))
@@ -334,6 +346,15 @@ def _encode_sampling(sampling: Sampling, out: dict[str, Any], form: Any, losses:
     if sampling.stop:
         single = "stop" in form and len(sampling.stop) == 1
         out["stop"] = sampling.stop[0] if single else list(sampling.stop)
+
+
+def near(name: str, value: float, losses: list[Loss]) -> float:
+    """A figure of the sampling as OpenAI takes it."""
+    low, high = RANGES[name]
+    found = min(max(value, low), high)
+    if found != value:
+        losses.append(Loss("sampling." + name, f"is out of range: {found} is sent", "approximated"))
+    return found
 
 
 def _encode_format(wanted: ResponseFormat, losses: list[Loss], *, own: bool) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class _Message(msgspec.Struct, gc=False):
 
 class _Choice(msgspec.Struct, gc=False):
     finish_reason: Any = None
-    index: Any = 0
+    index: int | None = 0
     delta: _Message | None = None
     message: _Message | None = None
 
@@ -72,7 +72,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._partial = b""
-        self._open: set[int] = set()
+        self._open: set[int | None] = set()
         self.content = False
         self.moved = False
         self.finish: str | None = None

@@ -14,7 +14,7 @@ from understudy.canon import Answer, Choice, Loss, Part, Text, TokenLogprob
 from understudy.dialects import openai_chat
 from understudy.dialects.openai_chat.answer import OBJECT as CHAT_OBJECT
 from understudy.dialects.openai_chat.answer import decode_logprobs
-from understudy.dialects.wire import DICT, FORM, LIST, Malformed, dump, expect, parse
+from understudy.dialects.wire import DICT, LIST, Malformed, dump, expect, parse
 
 NAME = "openai-completions"
 OBJECT = "text_completion"
@@ -23,6 +23,8 @@ _WORDS = {"tool_calls": "stop", "error": "stop", "unknown": "stop"}
 """Finish reasons of a chat that this dialect has no word for."""
 
 _LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
+OFFSET = "~offset"
+"""The note of a token's offset. It passes the reader of chats, which refuses the usual notes; only a number is read."""
 
 
 def stand_in(dialect: str) -> str:
@@ -73,7 +75,7 @@ def _tokens(value: Any) -> list[dict[str, Any]] | None:
     for token, logprob, top, offset in zip(*columns, strict=True):
         item: dict[str, Any] = {"token": token, "logprob": logprob}
         if type(offset) is int:
-            item[FORM] = offset
+            item[OFFSET] = offset
         if isinstance(top, dict):
             item["top_logprobs"] = [{"token": other, "logprob": number} for other, number in top.items()]
         elif top is not None:
@@ -97,7 +99,7 @@ def from_chat(wire: dict[str, Any], tokens: list[TokenLogprob], offset: int = 0)
 def _columns(tokens: list[TokenLogprob], start: int) -> dict[str, Any]:
     offsets = []
     for token in tokens:
-        noted = token.extra.get(FORM)
+        noted = token.extra.get(OFFSET)
         start = noted if type(noted) is int else start
         offsets.append(start)
         start += len(token.token)

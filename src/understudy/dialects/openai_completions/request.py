@@ -12,6 +12,7 @@ import msgspec
 
 from understudy.canon import Caching, Loss, Request
 from understudy.dialects import openai_chat
+from understudy.dialects.openai_chat.request import RANGES, near
 from understudy.dialects.openai_completions.answer import NAME
 from understudy.dialects.openai_completions.prompt import decode_prompt, encode_own, flatten
 from understudy.dialects.wire import BLANKS, DICT, INT, Malformed, dump, expect, foreign, parse, restore, take
@@ -91,7 +92,7 @@ def _encode_sampling(request: Request, out: dict[str, Any], losses: list[Loss]) 
     for name in _SAMPLING:
         value = getattr(sampling, name)
         if value is not None:
-            out[name] = value
+            out[name] = near(name, value, losses) if name in RANGES else value
     why = "this dialect has no such setting"
     losses += [Loss("sampling." + name, why) for name in _NOT_HERE if getattr(sampling, name) is not None]
     out["max_tokens"] = DEFAULT_MAX_TOKENS if sampling.max_tokens is None else sampling.max_tokens

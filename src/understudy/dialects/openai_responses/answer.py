@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from understudy.canon import Answer, Choice, Extra, FinishReason, Loss, Part, Request, Started, ToolCall, Usage
 from understudy.dialects.openai_chat.parts import form_of
 from understudy.dialects.openai_responses.fault import fault_in
 from understudy.dialects.openai_responses.items import decode_item, encode_items, mint_for
 from understudy.dialects.openai_responses.parts import NAME
-from understudy.dialects.openai_responses.request import TIERS, encode_request
+from understudy.dialects.openai_responses.request import TIERS, echo_of
 from understudy.dialects.wire import (
     DICT,
     LIST,
@@ -76,6 +74,8 @@ _REPEATED = frozenset(_DEFAULTS) - {"error", "incomplete_details", "service_tier
 }
 """The echo: fields of the request, and `output_text` and `completed_at`, which say nothing of an answer's content."""
 
+_ECHOED = _REPEATED - {"input"}
+
 _FINISHES: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "filtered"}
 _ENDS: dict[FinishReason, tuple[str, str | None]] = {
     "stop": ("completed", None),
@@ -96,7 +96,7 @@ _OUTPUT = (
     ("rejected_prediction_tokens", "rejected_prediction"),
 )
 _GROUPS = (("input_tokens_details", _INPUT), ("output_tokens_details", _OUTPUT))
-_REQUIRED = {"cached_read", "cached_write", "reasoning", "input", "output"}
+_REQUIRED = frozenset(("cached_read", "cached_write", "reasoning", "input", "output"))
 
 
 # --- pieces shared with streams --------------------------------------------------------------------------------------
@@ -124,20 +124,29 @@ def decode_usage(value: dict[str, Any]) -> Usage:
 
 def encode_usage(usage: Usage, losses: list[Loss], *, own: bool) -> dict[str, Any]:
     """`usage`; figures that are required here and were not reported are zero."""
-
-    def counts(table: Iterable[tuple[str, str]]) -> dict[str, int]:
-        found = ((key, name, getattr(usage, name)) for key, name in table)
-        return {key: count or 0 for key, name, count in found if count is not None or (not own and name in _REQUIRED)}
-
-    out: dict[str, Any] = counts(_USAGE)
+    out: dict[str, Any] = _counts(usage, _USAGE, own=own)
     if usage.total is None and (not own or (usage.input is not None and usage.output is not None)):
         out["total_tokens"] = (usage.input or 0) + (usage.output or 0)
-    out |= {group: found for group, table in _GROUPS if (found := counts(table))}
+    for group, table in _GROUPS:
+        counts = _counts(usage, table, own=own)
+        if counts:
+            out[group] = counts
     if usage.estimated:
         out["estimated"] = True
     if own:
         return restore(out, usage.extra)
     losses += foreign(usage.extra, "usage.")
+    return out
+
+
+def _counts(usage: Usage, table: Iterable[tuple[str, str]], *, own: bool) -> dict[str, int]:
+    out: dict[str, int] = {}
+    for key, name in table:
+        count = getattr(usage, name)
+        if count is not None:
+            out[key] = count
+        elif not own and name in _REQUIRED:
+            out[key] = 0
     return out
 
 
@@ -236,16 +245,8 @@ def encode_head(head: Answer | Started, request: Request | None, losses: list[Lo
     losses += foreign(head.extra, "")
     if head.service_tier not in (None, *TIERS):
         losses.append(Loss("service_tier", f"no tier is called {out.pop('service_tier')!r} here"))
-    return {"id": "", "created_at": 0, "model": "", **_DEFAULTS, **echo_of(request), **out}
-
-
-def echo_of(request: Request | None) -> dict[str, Any]:
-    """What a response repeats of its request, if that was of this dialect."""
-    if request is None or request.dialect != NAME:
-        return {}
-    # The first message may be the instructions; the others, which may be very many, are not repeated.
-    body = parse(encode_request(msgspec.structs.replace(request, messages=request.messages[:1]))[0])
-    return {key: value for key, value in body.items() if key in _REPEATED and key != "input" and value is not None}
+    said = {key: value for key, value in echo_of(request).items() if key in _ECHOED and value is not None}
+    return {"id": "", "created_at": 0, "model": "", **_DEFAULTS, **said, **out}
 
 
 # --- decoding --------------------------------------------------------------------------------------------------------

@@ -127,14 +127,17 @@ def _kind_of(part: Part) -> str:
 
 
 class StreamEncoder:
-    """Events to bytes. `request` is what the client asked for; a response repeats it."""
+    """Events to bytes. `request` is what the client asked for; a response repeats it.
+
+    `sequence` is the next event's number.
+    """
 
     def __init__(self, request: Request | None = None) -> None:
         self.losses: list[Loss] = []
         self._request = request
         self._own = True
         self._mint = mint_for("")
-        self._sequence = 0
+        self.sequence = 0
         self._head: dict[str, Any] | None = None
         self._items: list[_Item] = []
         self._held: _Item | None = None  # its parts are done, or will be; it may get more of them
@@ -170,8 +173,8 @@ class StreamEncoder:
     # --- the response
 
     def _event(self, kind: str, fields: dict[str, Any]) -> bytes:
-        data = {"type": kind, **fields, "sequence_number": self._sequence}
-        self._sequence += 1
+        data = {"type": kind, **fields, "sequence_number": self.sequence}
+        self.sequence += 1
         return b"event: " + kind.encode("utf-8", "replace") + b"\ndata: " + dump(data) + b"\n\n"
 
     def _start(self, event: Started) -> bytes:
@@ -332,8 +335,8 @@ class StreamEncoder:
             )
         elif not known.kind:
             return b""
-        self._sequence += 1
-        return known.prefix + dump(event.text) + more + b',"sequence_number":%d}\n\n' % (self._sequence - 1)
+        self.sequence += 1
+        return known.prefix + dump(event.text) + more + b',"sequence_number":%d}\n\n' % (self.sequence - 1)
 
     def _cite(self, known: _Part, citation: Citation, event: Delta) -> bytes:
         where = f"choices[0].parts[{event.index}].citations[{len(known.citations)}]"

@@ -310,15 +310,20 @@ def grow(item: dict[str, Any], part: Part, *, own: bool) -> None:
     if not isinstance(part, Reasoning):
         if isinstance(item.get("content"), str):
             item["content"] = [{"type": "output_text", "text": item["content"]}]
-        item.setdefault("content", []).append(encode_content(part, own=own))
+        _add(item, "content", encode_content(part, own=own))
         return
     if part.summary is not None:
-        item.setdefault("summary", []).append({"type": "summary_text", "text": part.summary})
+        _add(item, "summary", {"type": "summary_text", "text": part.summary})
     if part.text:
-        item.setdefault("content", []).append({"type": "reasoning_text", "text": part.text})
+        _add(item, "content", {"type": "reasoning_text", "text": part.text})
     sealed = seal(part, own=own)
     if sealed is not None:
         item["encrypted_content"] = sealed
+
+
+def _add(item: dict[str, Any], key: str, piece: dict[str, Any]) -> None:
+    """Append to a list that may not be there yet, or as a null."""
+    item[key] = [*(item.get(key) or ()), piece]
 
 
 def encode_content(part: Part, *, own: bool) -> dict[str, Any]:

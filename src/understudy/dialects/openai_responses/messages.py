@@ -45,6 +45,11 @@ def decode_input(value: Any) -> list[Message]:
     out: list[Message] = []
     turn: list[Part] = []
     for i, wire in enumerate(expect(value, LIST, "input")):
+        if wire.__class__ is dict and len(wire) == 2 and not turn:  # the usual case, by far
+            role, text = wire.get("role"), wire.get("content")
+            if text.__class__ is str and text and role.__class__ is str and role in _PLAIN:
+                out.append(Message(cast("Role", role), (Text(text),), extra=_PLAIN[role]))
+                continue
         item, path = expect(wire, DICT, f"input[{i}]"), f"input[{i}]"
         message = _decode(item, path)
         if message is None:
@@ -61,10 +66,6 @@ def decode_input(value: Any) -> list[Message]:
 
 def _decode(item: dict[str, Any], path: str) -> Message | None:
     """An item that is a message of its own; None if it belongs to an assistant's turn."""
-    if len(item) == 2 and (text := item.get("content")).__class__ is str and text:
-        role = item.get("role")
-        if role in _PLAIN:  # the usual case, by far
-            return Message(cast("Role", role), (Text(text),), extra=_PLAIN[role])
     if item.get("type") in _OUTPUTS:
         return Message("tool", (_decode_result(item, path),))
     if not is_message(item):
@@ -242,6 +243,11 @@ def _result(result: ToolResult, path: str, calls: _Calls, losses: list[Loss]) ->
     return out
 
 
+def _is_elsewhere(part: Text | Image | File) -> bool:
+    source = None if isinstance(part, Text) else part.source
+    return isinstance(source, Stored) and not source.here
+
+
 def _content(parts: tuple[Part, ...], path: str, losses: list[Loss]) -> Any:
     """A lone text as a string, nothing as "", else a list."""
     if len(parts) == 1 and isinstance(parts[0], Text):
@@ -252,7 +258,7 @@ def _content(parts: tuple[Part, ...], path: str, losses: list[Loss]) -> Any:
         where = f"{path}.parts[{i}]"
         if isinstance(part, Text) and not part.text:
             losses += part_losses(part, where)
-        elif isinstance(part, Text | Image | File) and not isinstance(getattr(part, "source", None), Stored):
+        elif isinstance(part, Text | Image | File) and not _is_elsewhere(part):
             losses += part_losses(part, where)
             out.append(encode_input(part, own=False) or {})
         else:

@@ -30,6 +30,7 @@ from understudy.dialects.openai_responses.tools import (
     encode_format,
     encode_tools,
 )
+from understudy.dialects.pairing import paired
 from understudy.dialects.wire import (
     BOOL,
     DICT,
@@ -51,8 +52,6 @@ _RANGES = {"temperature": (0, 2), "top_p": (0, 1)}
 _UNKNOWN = ("top_k", "min_p", "repetition_penalty", "logit_bias", "seed", "stop")
 _PENALTIES = ("frequency_penalty", "presence_penalty")
 """Sampling that Open Responses takes and OpenAI refuses: sent only if it came in this dialect."""
-
-_NUMBERS = ("temperature", "top_p", *_PENALTIES)
 
 _LOGPROBS = "message.output_text.logprobs"
 _SEALED = "reasoning.encrypted_content"
@@ -87,19 +86,27 @@ def decode_request(body: bytes) -> Request:
     stream = bool(take(rest, "stream", BOOL))
     if not stream and raw.get("stream") is False:
         blank["stream"] = False
+    model, store = take(rest, "model", STR) or "", take(rest, "store", BOOL)
+    sampling = Sampling(
+        temperature=take(rest, "temperature", NUMBER),
+        top_p=take(rest, "top_p", NUMBER),
+        frequency_penalty=take(rest, "frequency_penalty", NUMBER),
+        presence_penalty=take(rest, "presence_penalty", NUMBER),
+        max_tokens=take(rest, "max_output_tokens", INT),
+    )
+    if not rest and not blank and not form:  # most calls say nothing more
+        return Request(NAME, model, tuple(messages), sampling=sampling, stream=stream, store=store)
     key, retention = take(rest, "prompt_cache_key", STR), take(rest, "prompt_cache_retention", STR)
     tools = decode_tools(rest)
     text = _nested(rest, "text", form)
     return Request(
         dialect=NAME,
-        model=take(rest, "model", STR) or "",
+        model=model,
         messages=tuple(messages),
         tools=tools,
         tool_choice=decode_choice(rest, tools),
         parallel_tool_calls=take(rest, "parallel_tool_calls", BOOL),
-        sampling=Sampling(
-            **{name: take(rest, name, NUMBER) for name in _NUMBERS}, max_tokens=take(rest, "max_output_tokens", INT)
-        ),
+        sampling=sampling,
         response_format=decode_format(text),
         verbosity=take(text, "verbosity", STR, "text."),
         reasoning=_decode_reasoning(rest),
@@ -109,7 +116,7 @@ def decode_request(body: bytes) -> Request:
         user=_user(rest, form),
         caching=Caching(key, retention) if key or retention else None,
         service_tier=take(rest, "service_tier", STR),
-        store=take(rest, "store", BOOL),
+        store=store,
         previous=take(rest, "previous_response_id", STR),
         extra=keep({**rest, **({"text": text} if text else {})}, blank, form),
     )
@@ -181,14 +188,32 @@ def encode_request(request: Request) -> tuple[bytes, tuple[Loss, ...]]:
     losses: list[Loss] = []
     out: dict[str, Any] = {"model": request.model} if request.model else {}
     if own:
+        messages = _encode_instructions(request, out)
+        if messages or not ("mute" in form_of(request.extra) or "input" in request.extra.get("~", ())):
+            out["input"] = encode_own(messages, losses)
+        losses += _without_place(request, own=True)
         _encode_own(request, out, losses)
-    else:
-        out["input"] = encode_foreign(request.messages, losses)
-        _encode_sampling(request.sampling, out, losses)
-        _encode_settings(request, out, losses)
-        losses += foreign(request.extra, "")
-    losses += _without_place(request, own=own)
-    encode_tools(request, out, losses, own=own)
+        return dump(out), tuple(losses)
+    out["input"] = encode_foreign(paired(request.messages, losses), losses)
+    _encode_sampling(request.sampling, out, losses)
+    _encode_settings(request, out, losses)
+    losses += foreign(request.extra, "")
+    losses += _without_place(request, own=False)
+    encode_tools(request, out, losses, own=False)
+    _encode_text(request, out, losses, own=False)
+    return dump(out), tuple(losses)
+
+
+def echo_of(request: Request | None) -> dict[str, Any]:
+    """The fields of a request of this dialect that are not its input; of any other, none."""
+    out: dict[str, Any] = {}
+    if request is not None and request.dialect == NAME:
+        _encode_instructions(request, out)
+        _encode_own(request, out, [])
+    return out
+
+
+def _encode_text(request: Request, out: dict[str, Any], losses: list[Loss], *, own: bool) -> None:
     text: dict[str, Any] = {}
     if request.response_format is not None:
         text["format"] = encode_format(request.response_format, losses, own=own)
@@ -198,13 +223,12 @@ def encode_request(request: Request) -> tuple[bytes, tuple[Loss, ...]]:
         text = {**form_of(request.extra)["text"], **text}
     if text:
         out["text"] = text
-    return dump(restore(out, request.extra) if own else out), tuple(losses)
 
 
 def _plain(request: Request) -> dict[str, Any]:
-    """Fields that need no thought, by their names here."""
+    """Fields that need no thought, by their names here; None where they say nothing."""
     caching = request.caching or Caching()
-    fields = {
+    return {
         "stream": request.stream or None,
         "metadata": request.metadata,
         "prompt_cache_key": caching.key,
@@ -212,30 +236,44 @@ def _plain(request: Request) -> dict[str, Any]:
         "service_tier": request.service_tier,
         "store": request.store,
     }
-    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _encode_instructions(request: Request, out: dict[str, Any]) -> tuple[Message, ...]:
+    """Writes `instructions`, if there are any. Returns the messages that are not these."""
+    messages = request.messages
+    if not messages or "instructions" not in form_of(messages[0].extra):
+        return messages
+    out["instructions"] = "".join(part.text for part in messages[0].parts if isinstance(part, Text))
+    return messages[1:]
 
 
 def _encode_own(request: Request, out: dict[str, Any], losses: list[Loss]) -> None:
+    """All but the messages."""
     form = form_of(request.extra)
-    messages = request.messages
-    first = messages[0] if messages else None
-    if first is not None and "instructions" in form_of(first.extra):
-        out["instructions"] = "".join(part.text for part in first.parts if isinstance(part, Text))
-        messages = messages[1:]
-    if messages or not ("mute" in form or "input" in request.extra.get("~", ())):
-        out["input"] = encode_own(messages, losses)
     sampling = request.sampling
-    fields = {**{name: getattr(sampling, name) for name in _NUMBERS}, "max_output_tokens": sampling.max_tokens}
-    fields |= {"previous_response_id": request.previous, form.get("user", "user"): request.user}
-    fields |= {"include": form.get("include"), "top_logprobs": form.get("top_logprobs")}
-    if request.logprobs is not None and not fields["include"] and fields["top_logprobs"] is None:
-        fields |= {"include": [_LOGPROBS], "top_logprobs": request.logprobs}
-    out.update((key, value) for key, value in {**fields, **_plain(request)}.items() if value is not None)
+    include, top = form.get("include"), form.get("top_logprobs")
+    if request.logprobs is not None and not include and top is None:
+        include, top = [_LOGPROBS], request.logprobs
+    fields = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "max_output_tokens": sampling.max_tokens,
+        "previous_response_id": request.previous,
+        form.get("user", "user"): request.user,
+        "include": include,
+        "top_logprobs": top,
+    }
+    out |= {key: value for key, value in {**fields, **_plain(request)}.items() if value is not None}
     if request.reasoning is not None:
         wanted = request.reasoning
         summary = form_of(wanted.extra).get("summary", "summary")
         said = {"effort": wanted.effort, summary: wanted.summary}
         out["reasoning"] = restore({key: value for key, value in said.items() if value is not None}, wanted.extra)
+    encode_tools(request, out, losses, own=True)
+    _encode_text(request, out, losses, own=True)
+    restore(out, request.extra)
 
 
 def _encode_sampling(sampling: Sampling, out: dict[str, Any], losses: list[Loss]) -> None:
@@ -265,7 +303,7 @@ def _without_place(request: Request, *, own: bool) -> Iterator[Loss]:
 
 
 def _encode_settings(request: Request, out: dict[str, Any], losses: list[Loss]) -> None:
-    plain = {"store": False, **_plain(request)}
+    plain = {"store": False, **{key: value for key, value in _plain(request).items() if value is not None}}
     if plain.get("service_tier") not in (None, *TIERS):
         losses.append(Loss("service_tier", f"no tier is called {plain.pop('service_tier')!r} here"))
     if plain.get("prompt_cache_retention") not in (None, *_RETENTIONS):

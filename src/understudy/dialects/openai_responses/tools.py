@@ -48,7 +48,7 @@ def _decode_function(wire: dict[str, Any], path: str) -> Tool:
         form = {"nested": wire["function"], "flat": {key: field for key, field in wire.items() if key != "function"}}
         wire = {**form["flat"], **form["nested"]}
     rest, blank = split(wire)
-    del rest["type"]
+    rest.pop("type", None)
     name = expect(rest.pop("name", None), STR, path + ".name")
     about = take(rest, "description", STR, path + ".")
     parameters, strict = take(rest, "parameters", DICT, path + "."), take(rest, "strict", BOOL, path + ".")
