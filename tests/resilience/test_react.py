@@ -1,6 +1,7 @@
 """Promises of `react` for whatever fault and state there may be."""
 
 import math
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from understudy.canon import Fault
 from understudy.resilience import State, react, row, table
-from understudy.resilience.react import BACKOFF, LONGEST_COOLDOWN, SOON
+from understudy.resilience.react import BACKOFF, LONGEST_COOLDOWN, LONGEST_DATE, SOON
 
 KINDS = sorted(table().kinds)
 
@@ -89,6 +90,8 @@ def test_a_cooldown_is_the_rows_and_has_an_end_where_a_provider_names_one(fault,
         assert cooling.seconds >= 0
         if entry.trust_reset:
             assert cooling.seconds <= LONGEST_COOLDOWN
+        elif entry.cool_until == "date":
+            assert entry.cool_seconds <= cooling.seconds <= LONGEST_DATE
         else:
             assert cooling.seconds == (entry.cool_seconds or math.inf)
 
@@ -164,3 +167,52 @@ def test_a_stale_connection_costs_no_retry():
 def test_a_retry_that_would_end_after_the_deadline_is_none():
     assert react(Fault("internal"), State(1, 1, remaining=BACKOFF / 2)).action == "fail_over"
     assert react(Fault("internal"), State(1, 0, remaining=BACKOFF / 2)).action == "surface"
+
+
+DAYS = [
+    ("America/Los_Angeles", "2026-11-20T20:00:00+00:00", 12),
+    ("America/Los_Angeles", "2026-07-20T20:00:00+00:00", 11),
+    ("America/Los_Angeles", "2026-11-21T08:00:00+00:00", 24),
+    ("America/Los_Angeles", "2026-03-08T08:00:00+00:00", 23),  # the clocks go forward
+    ("America/Los_Angeles", "2026-11-01T07:00:00+00:00", 25),  # and back
+    ("UTC", "2026-11-20T20:00:00+00:00", 4),
+]
+
+
+@pytest.mark.parametrize(("zone", "now", "hours"), DAYS)
+def test_a_days_quota_is_left_alone_until_the_providers_midnight(zone, now, hours):
+    fault = Fault("daily_quota", retry_after=22, day=zone)
+    reaction = react(fault, State(1, 1, wall=datetime.fromisoformat(now).timestamp()))
+    assert (reaction.action, reaction.cooling.seconds) == ("fail_over", hours * 3600)
+
+
+@pytest.mark.parametrize("day", [None, "Nowhere/Nothing"])
+def test_a_days_quota_whose_end_nobody_knows_is_left_alone_for_the_rows_time(day):
+    assert react(Fault("daily_quota", day=day), State(1, 1, wall=1.8e9)).cooling.seconds == 3600
+
+
+@pytest.mark.parametrize(("wait", "seconds"), [(None, 300), (0.012, 300), (903_600, 903_600), (1e9, LONGEST_DATE)])
+def test_a_spending_limit_is_left_alone_until_the_date_it_names(wait, seconds):
+    assert react(Fault("spend_cap", retry_after=wait), State(1, 1)).cooling.seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "action"),
+    [
+        ("parameter_gone", "parameter", "surface"),
+        ("prefill_rejected", "prefill", "fail_over"),
+        ("foreign_reasoning", "reasoning", "fail_over"),
+    ],
+)
+def test_what_a_provider_rejects_is_left_out_once_if_that_can_be_done(kind, what, action):
+    once = react(Fault(kind), State(retries=0, others=1, without=True))
+    assert (once.action, once.without, once.free) == ("retry", what, True)
+    then = react(Fault(kind), State(retries=1, others=1))
+    assert (then.action, then.without) == (action, None)
+    assert react(Fault(kind), State(1, 1, committed=True, without=True)).action == "surface"
+
+
+def test_a_leaked_key_is_left_alone_until_somebody_acts_and_an_operator_is_told():
+    reaction = react(Fault("leaked_key"), State(1, 1))
+    assert (reaction.cooling.scope, reaction.cooling.seconds, reaction.tell) == ("key", math.inf, True)
+    assert row("leaked_key").what.startswith("security alert")

@@ -13,7 +13,7 @@ import msgspec
 from understudy.resilience.faults import Scope
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, cache_hash=True):
     """Where a target stands, for scoping: two targets that share a field share that scope's cooldown."""
 
     provider: str
@@ -81,11 +81,10 @@ class Cooldowns:
                 worst = cooldown
         return worst
 
-    def clear(self, place: Place) -> None:
-        """`place` has just answered: whatever kept it out is over."""
-        if self._running:
-            for scope in _SCOPES:
-                self._running.pop(place.within(scope), None)
+    def clear(self, place: Place) -> list[Cooldown]:
+        """`place` has just answered: whatever kept it out is over. Returns what that was."""
+        ended = [self._running.pop(place.within(scope), None) for scope in _SCOPES] if self._running else []
+        return [cooldown for cooldown in ended if cooldown is not None]
 
 
 def seconds_left(cooldown: Cooldown, now: float) -> float | None:

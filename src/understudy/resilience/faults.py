@@ -1,4 +1,4 @@
-"""The fault table, read from `faults.toml`: which kind of failure this is, and what its row says to do.
+"""The fault table, read from `kinds.toml` (what to do) and `signs.toml` (how a kind is recognised on the wire).
 
 Status codes lie, so structured fields come first and an anchored phrase of the provider's message only where no field
 tells; never the whole body, in which an echoed prompt could say "429". The table is data so that a new fault is a new
@@ -21,7 +21,7 @@ Scope = Literal["endpoint", "key", "key-model", "account", "model", "provider"]
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the table says about one kind of fault. The fields are explained at the top of `faults.toml`."""
+    """What the table says about one kind of fault. The fields are explained at the top of `kinds.toml`."""
 
     row: int
     what: str
@@ -29,7 +29,9 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry: Literal["no", "once", "free", "soon"] = "no"
     cool: Scope | None = None
     cool_seconds: float = 0
+    cool_until: Literal["day", "date"] | None = None
     trust_reset: bool = False
+    without: Literal["parameter", "prefill", "reasoning"] | None = None
     fail_over: bool = False
     surface: bool = False
     tell: bool = False
@@ -37,7 +39,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a kind shows on the wire. A list means one of; an absent field means any."""
+    """How a kind shows on the wire; the fields are explained at the top of `signs.toml`."""
 
     kind: str
     dialect: str | None = None
@@ -45,7 +47,9 @@ class Sign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: list[str] | None = None
     type: list[str] | None = None
     param: list[str] | None = None
+    param_like: str | None = None
     phrase: str | None = None
+    day: str | None = None
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,8 +61,9 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @functools.cache
 def table() -> Table:
     """The table, read once."""
-    text = importlib.resources.files(__package__).joinpath("faults.toml").read_text("utf-8")
-    return msgspec.convert(tomllib.loads(text), Table)
+    here = importlib.resources.files(__package__)
+    files = [tomllib.loads(here.joinpath(name).read_text("utf-8")) for name in ("kinds.toml", "signs.toml")]
+    return msgspec.convert({key: value for file in files for key, value in file.items()}, Table)
 
 
 def row(kind: str) -> Row:
@@ -67,12 +72,16 @@ def row(kind: str) -> Row:
 
 
 def classify(fault: Fault, dialect: str) -> Fault:
-    """Give a fault that a dialect decoded its kind. One that has a kind already (the transport's, ours) keeps it."""
+    """Give a fault that a dialect decoded its kind. One that has a kind already (the transport's, ours) keeps it.
+
+    What its sign knows besides is filled in: the time zone of a day's quota, the parameter that a message names.
+    """
     if fault.kind != "unknown":
         return fault
     for sign in table().signs:
         if _matches(sign, fault, dialect):
-            return msgspec.structs.replace(fault, kind=sign.kind)
+            param = fault.param or _named(sign, fault)
+            return msgspec.structs.replace(fault, kind=sign.kind, param=param, day=sign.day)
     return msgspec.structs.replace(fault, kind=_by_status(fault))
 
 
@@ -86,7 +95,15 @@ def _matches(sign: Sign, fault: Fault, dialect: str) -> bool:
     for listed, value in ((sign.code, fault.code), (sign.type, fault.type), (sign.param, fault.param)):
         if listed is not None and value not in listed:
             return False
+    if sign.param_like is not None and (fault.param is None or _compiled(sign.param_like).search(fault.param) is None):
+        return False
     return sign.phrase is None or _compiled(sign.phrase).match(fault.message) is not None
+
+
+def _named(sign: Sign, fault: Fault) -> str | None:
+    """The parameter that the message names, where the sign's phrase says where it stands."""
+    found = _compiled(sign.phrase).match(fault.message) if sign.phrase is not None else None
+    return found.groupdict().get("param") if found is not None else None
 
 
 @functools.cache

@@ -6,11 +6,14 @@ from understudy.resilience.faults import Row, Sign, table
 
 _HEAD = """# Faults
 
-Generated from `src/understudy/resilience/faults.toml` by `make docs`: what can go wrong, and what is done.
+Generated from `kinds.toml` and `signs.toml` in `src/understudy/resilience/` by `make docs`: what can go wrong, and
+what is done.
 
 - **again**: `once` on the same target, within the route's `retries`; `soon` only if the provider names a wait of at
   most two seconds; `free` because the call never reached the provider.
+  *without X*: once more, with what is named left out of the call, where the gateway can do so.
 - **left alone**: the scope that is not tried for a while, and how long. *reset*: the time the provider names, if any.
+  *date*: the same, if that is later. *the day's end*: midnight where the provider's days end, if that is known.
 - **moves**: the next target takes the call, if no content has gone out yet.
 - **answer**: the provider's own answer goes to the client if no other target takes the call.
 - **status**: what the client gets when nobody could answer.
@@ -40,11 +43,13 @@ def render() -> str:
 
 
 def _row(kind: str, row: Row) -> str:
-    again = "" if row.retry == "no" else row.retry
+    retry = "" if row.retry == "no" else row.retry
+    again = retry if row.without is None else f"without {row.without}"
     alone = ""
     if row.cool is not None:
         seconds = f"{row.cool_seconds:g} s" if row.cool_seconds else "until restart"
-        alone = f"{row.cool.replace('-', ' and ')}, {'reset or ' if row.trust_reset else ''}{seconds}"
+        known = {"day": "the day's end or ", "date": "date or ", None: "reset or " if row.trust_reset else ""}
+        alone = f"{row.cool.replace('-', ' and ')}, {known[row.cool_until]}{seconds}"
     moves, answer = ("yes" if flag else "" for flag in (row.fail_over, row.surface))
     return f"| `{kind}` | {row.what} | {again} | {alone} | {moves} | {answer} | {row.status} |"
 
@@ -56,6 +61,8 @@ def _sign(sign: Sign) -> str:
         if value is not None:
             values = value if isinstance(value, list) else [value]
             parts.append(f"{name} {' or '.join(f'`{one}`' for one in values)}")
+    if sign.param_like is not None:
+        parts.append(f"param has `{sign.param_like}`")
     if sign.phrase is not None:
         shown = sign.phrase.replace("|", "\\|")
         parts.append(f"message begins `{shown}`")
