@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from google import genai
+from google.auth.credentials import AnonymousCredentials
 
 from understudy import dialects
 from understudy.providers import auth, catalogue, signing
@@ -92,7 +94,7 @@ def test_a_base_url_is_https_unless_the_server_is_on_this_machine(row):
 
 @every_row
 def test_variables_are_named_as_environments_name_them(row):
-    placeholders = re.findall(r"\{(.*?)\}", row.base_url or "")
+    placeholders = [name for names in re.findall(r"\{(.*?)\}", row.base_url or "") for name in names.split(",")]
     for name in (*row.env, *placeholders):
         assert re.fullmatch(r"[A-Z][A-Z0-9_]*", name), name
 
@@ -143,14 +145,91 @@ def test_models_that_come_with_a_row_are_served_by_it_and_have_a_licence(row):
 
 
 def test_local_servers_do_not_share_a_port():
-    ports = [port for row in ROWS.values() if row.port for port in (row.port, *row.other_ports)]
+    ports = [port for row in ROWS.values() if row.port and not row.api_of for port in (row.port, *row.other_ports)]
     assert len(ports) == len(set(ports))
     assert all(0 < port < 65536 for port in ports)
 
 
-def test_no_two_rows_read_the_same_variable():
-    names = [name for row in ROWS.values() for name in row.env]
+def test_no_two_providers_read_the_same_variable():
+    names = [name for row in ROWS.values() if not row.api_of for name in row.env]
     assert len(names) == len(set(names))
+
+
+FURTHER = [row for row in ROWS.values() if row.api_of]
+every_further_api = pytest.mark.parametrize("row", FURTHER, ids=[row.name for row in FURTHER])
+
+
+@every_further_api
+def test_a_further_api_of_a_provider_has_its_keys_and_another_dialect(row):
+    provider = ROWS[row.api_of]
+    assert provider.api_of is None
+    assert row.name == f"{provider.name}-{row.dialect.split('-')[row.dialect.startswith('openai')]}"
+    assert (row.env, row.port, row.other_ports, row.signed) == (
+        provider.env, provider.port, provider.other_ports, None
+    )  # fmt: skip
+    assert row.dialect != provider.dialect
+
+
+@every_further_api
+def test_a_further_api_claims_and_lists_no_models_so_that_a_bare_name_stays_unambiguous(row):
+    assert (row.serves, row.listing, row.models) == ((), None, ())
+
+
+@every_further_api
+def test_a_further_api_of_a_server_here_is_looked_for_where_that_server_is(row):
+    here, there = (catalogue.local_base_urls(each) for each in (row, ROWS[row.api_of]))
+    assert [url.removesuffix("/v1") for url in here] == [url.removesuffix("/v1") for url in there]
+
+
+def test_who_offers_anthropics_api_beside_another_is_known():
+    names = {row.name for row in ROWS.values() if row.dialect == "anthropic-messages"}
+    assert names == {
+        "anthropic", "deepseek-anthropic", "moonshot-anthropic", "zhipu-anthropic", "dashscope-anthropic",
+        "minimax-anthropic", "xiaomi-anthropic", "stepfun-anthropic", "openrouter-anthropic", "fireworks-anthropic",
+        "vllm-anthropic", "sglang-anthropic", "llama-cpp-anthropic", "ollama-anthropic", "lm-studio-anthropic",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("europe-west1", "europe-west1-aiplatform.googleapis.com"),
+        ("global", "aiplatform.googleapis.com"),
+        ("us", "aiplatform.us.rep.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+    ],
+)
+def test_vertex_is_asked_where_its_own_sdk_asks_for_a_location(location, host):
+    environ = {"GOOGLE_CLOUD_PROJECT": "made-up", "GOOGLE_CLOUD_LOCATION": location}
+    base = catalogue.resolve_base_url(ROWS["vertex"], environ)
+    assert base == f"https://{host}/v1beta1/projects/made-up/locations/{location}/publishers/google"
+    client = genai.Client(vertexai=True, project="made-up", location=location, credentials=AnonymousCredentials())
+    assert urlsplit(client._api_client._http_options.base_url).hostname == host
+
+
+@every_row
+def test_base_urls_for_certain_values_are_valid_and_used(row):
+    for value, base in row.base_urls.items():
+        (first, *_) = re.findall(r"\{(.*?)\}", row.base_url)
+        resolved = catalogue.resolve_base_url(row, {**VARIABLES, first: value})
+        assert "{" not in resolved
+        assert urlsplit(resolved).scheme == "https"
+        assert urlsplit(resolved).hostname == urlsplit(base).hostname
+
+
+@pytest.mark.parametrize(
+    ("environ", "region"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "us-east-1"}, "us-east-1"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}, "eu-west-1"),
+        ({"AWS_REGION": " ", "AWS_DEFAULT_REGION": "us-east-1"}, "us-east-1"),
+    ],
+)
+def test_bedrock_needs_a_region_by_either_of_its_names_and_nothing_else(environ, region):
+    base = catalogue.resolve_base_url(ROWS["bedrock"], environ)
+    assert base == f"https://bedrock-runtime.{region}.amazonaws.com"
+    assert catalogue.resolve_base_url(ROWS["bedrock"], {}) is None
 
 
 NAMES = [
@@ -199,12 +278,14 @@ def test_globs_of_different_vendors_never_meet():
 def test_models_that_think_long_are_the_providers_own(row):
     for pattern in row.thinks_long:
         example = re.sub(r"\[(.).*?\]", r"\1", pattern).replace("*", "")
-        assert catalogue.serving(example) == (row.name,)
+        assert catalogue.serving(example) == (row.api_of or row.name,)
 
 
 def test_who_continues_a_started_turn_is_as_documented():
     continues = {row.name: row.continues for row in ROWS.values() if row.continues}
     assert continues == {
+        "anthropic": "prefill",
+        "bedrock": "prefill",
         "mistral": "prefix",
         "deepseek": "prefix-beta",
         "moonshot": "partial",
@@ -214,6 +295,25 @@ def test_who_continues_a_started_turn_is_as_documented():
         "llama-cpp": "prefill",
         "local": "prefill",
     }
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "takes"),
+    [
+        ("anthropic", "claude-haiku-4-5", True),
+        ("anthropic", "claude-haiku-4-5-20251001", True),
+        ("anthropic", "claude-opus-4-20250514", True),
+        ("anthropic", "claude-3-5-sonnet-20241022", True),
+        ("anthropic", "claude-opus-4-6", False),
+        ("anthropic", "claude-sonnet-5", False),
+        ("bedrock", "us.anthropic.claude-3-5-haiku-20241022-v1:0", True),
+        ("bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0", True),
+        ("bedrock", "us.anthropic.claude-opus-4-6-v1", False),
+        ("bedrock", "us.amazon.nova-2-lite-v1:0", False),
+    ],
+)
+def test_a_started_turn_is_a_matter_of_the_model(provider, model, takes):
+    assert any(fnmatch.fnmatchcase(model, pattern) for pattern in ROWS[provider].continues_models) is takes
 
 
 def test_the_catalogue_is_read_once():
@@ -304,7 +404,8 @@ def test_no_variable_no_key():
 
 def test_local_is_what_runs_on_this_machine():
     local = {name for name, row in ROWS.items() if catalogue.is_local(row)}
-    assert local == {"vllm", "sglang", "llama-cpp", "ollama", "lm-studio", "local"}
+    servers = {"vllm", "sglang", "llama-cpp", "ollama", "lm-studio"}
+    assert local == {*servers, *(f"{name}-anthropic" for name in servers), "local"}
 
 
 def test_a_local_server_is_looked_for_at_its_former_ports_too():

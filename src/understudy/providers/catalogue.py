@@ -38,7 +38,7 @@ It always stands last among the messages. `prefill`: as it is. `prefix`, `partia
 request, and `add_generation_prompt` to false.
 """
 
-_PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+_PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*(?:,[A-Z][A-Z0-9_]*)*)\}")
 
 
 class CatalogueError(Exception):
@@ -70,6 +70,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     auth: str
     sources: tuple[Source, ...]
     base_url: str | None = None
+    base_urls: dict[str, str] = {}
+    api_of: str | None = None
     env: tuple[str, ...] = ()
     signed: str | None = None
     headers: dict[str, str] = {}
@@ -82,6 +84,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     reasoning_field: str | None = None
     thinks_long: tuple[str, ...] = ()
     continues: Continuation | None = None
+    continues_models: tuple[str, ...] = ("*",)
     continues_base_url: str | None = None
     models: tuple[Model, ...] = ()
 
@@ -120,10 +123,17 @@ def resolve_base_url(provider: Provider, environ: Mapping[str, str]) -> str | No
     """
     if provider.base_url is None:
         return None
-    names = _PLACEHOLDER.findall(provider.base_url)
-    if not all(environ.get(name, "").strip() for name in names):
+    values = {names: _first(names, environ) for names in _PLACEHOLDER.findall(provider.base_url)}
+    if not all(values.values()):
         return None
-    return _PLACEHOLDER.sub(lambda found: environ[found[1]].strip().rstrip("/"), provider.base_url)
+    base_url = provider.base_urls.get(next(iter(values.values()), ""), provider.base_url)
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], base_url)
+
+
+def _first(names: str, environ: Mapping[str, str]) -> str:
+    """The value of the first of `names` (as `ONE,OTHER`) that is set and not blank; "" if none is."""
+    values = (environ.get(name, "").strip().rstrip("/") for name in names.split(","))
+    return next(filter(None, values), "")
 
 
 def find_key(provider: Provider, environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -145,8 +155,7 @@ def local_base_urls(provider: Provider) -> tuple[str, ...]:
     if provider.base_url is None or provider.port is None:
         return ()
     return tuple(
-        provider.base_url.replace(f":{provider.port}/", f":{port}/", 1)
-        for port in (provider.port, *provider.other_ports)
+        provider.base_url.replace(f":{provider.port}", f":{port}", 1) for port in (provider.port, *provider.other_ports)
     )
 
 

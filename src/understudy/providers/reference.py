@@ -18,6 +18,10 @@ this page.
 A provider with a key in one of its variables is used without configuration, and so is a local server that is found at
 its port. `can` means that at least one of its models can, `cannot` that its API refuses or lacks it; a capability in
 neither list is unknown. Each fact has its source and date below.
+
+A row that is a further API of another provider (same keys, same models, another dialect) lists and claims no models: it
+is used only when it is named, as in `deepseek-anthropic/deepseek-chat`. In a base URL `{ONE,OTHER}` stands for the
+first of the two variables that is set.
 """
 
 
@@ -29,7 +33,7 @@ def render() -> str:
         "|---|---|---|---|",
         *(
             f"| [`{row.name}`](#{row.name}) | {_code(row.base_url) or 'chosen at start'} | {_key(row)} "
-            f"| {_list(row.serves)} |"
+            f"| {_list(row.serves) or (f'those of `{row.api_of}`' if row.api_of else '')} |"
             for row in providers
         ),
     ]
@@ -39,9 +43,13 @@ def render() -> str:
 def _section(row: catalogue.Provider) -> str:
     ports = ", or ".join(str(port) for port in (row.port, *row.other_ports) if port is not None)
     continues = _code(row.continues) + (f" at `{row.continues_base_url}`" if row.continues_base_url else "")
+    if row.continues_models != ("*",):
+        continues += f", models {_list(row.continues_models)}"
     facts = {
         "dialect": _code(row.dialect),
         "base URL": _code(row.base_url),
+        "base URLs of its own have": _list(tuple(row.base_urls)),
+        "further API of": _code(row.api_of),
         "auth": _code(row.auth),
         "key from": _list(row.env),
         "port": ports,
