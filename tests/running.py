@@ -18,7 +18,7 @@ from understudy.sim import Sim
 class Running:
     """`config` may use `{a}` and `{b}`: the base URLs of two simulated providers. Use as a context manager.
 
-    `{root}` is the first's without `/v1`.
+    `{root}` is the first's without `/v1`, `{other}` the second's.
     """
 
     def __init__(self, config="", environ=None, *, local=False, port=0):
@@ -71,6 +71,7 @@ class Running:
             self.loop = asyncio.get_running_loop()
             async with self.a, self.b:
                 text = self.config.replace("{a}", self.a.url).replace("{b}", self.b.url).replace("{root}", self.a.root)
+                text = text.replace("{other}", self.b.root)
                 self.gateway = await assemble(parse(text, "test.toml", self.environ), self.environ)
                 if not self.local:
                     self.gateway.routing.providers.pop("local", None)

@@ -113,6 +113,7 @@ class _Host:
             self._loop = asyncio.get_running_loop()
             if self._stopped:
                 self._stop.set()
+        self.gateway.begin()
         self.ready.set_result(None)
         await self._stop.wait()
         self.gateway.stopping = True

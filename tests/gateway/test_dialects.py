@@ -14,7 +14,7 @@ import pytest
 from tests.running import TWO, Running
 from understudy import clock, dialects
 from understudy.canon import Delta, Ended, Failed, Fault, Message, Request, Sampling, Text, Tool, ToolCall
-from understudy.gateway import exchange, surface
+from understudy.gateway import surface, telling
 from understudy.gateway.record import Failure
 from understudy.providers.auth import AuthError
 
@@ -249,13 +249,13 @@ def test_credentials_that_cannot_be_had_move_the_call_and_are_asked_for_again(ga
     try:
         response = ask(gateway, "openai-chat", "moves-gemini")
         assert response.headers["x-understudy-target"] == "second/ok"
-        cooldown = gateway.call(lambda: gateway.gateway.cooldowns.of(target.place, clock.monotonic()))
+        cooldown = gateway.call(lambda: gateway.gateway.health.cooldowns.of(target.place, clock.monotonic()))
         assert cooldown.kind == "no_credentials"
         assert cooldown.until - cooldown.since == 60
     finally:
         target.provider.signer = None
         target.cooldown = False
-        gateway.call(lambda: gateway.gateway.cooldowns.clear(target.place))
+        gateway.call(lambda: gateway.gateway.health.cooldowns.clear(target.place))
 
 
 def test_reasoning_sealed_for_another_provider_is_a_loss_at_the_clients_own(gateway):
@@ -288,7 +288,7 @@ def test_only_an_error_of_the_dialect_is_passed_on_word_for_word(name):
     dialect = dialects.get(name)
 
     def passes(status, body):
-        return exchange._is_error(Failure(dialect.decode_fault(status, {}, body), status, [], body, name), name)
+        return telling._is_error(Failure(dialect.decode_fault(status, {}, body), status, [], body, name), name)
 
     assert passes(*dialect.encode_fault(Fault(status=400, message="Too long."))[::2])
     assert not passes(502, b"<html><body>Bad Gateway</body></html>")

@@ -75,6 +75,30 @@ def test_every_provider_with_a_key_in_its_variable_is_found(bare):
     assert providers["azure"].link.base_url == "https://res.openai.azure.com/openai/v1"
 
 
+def test_a_second_api_with_the_same_key_makes_no_name_ambiguous_and_no_list_longer(bare):
+    routing = found(environ={"DEEPSEEK_API_KEY": "k", "OPENAI_API_KEY": "k"})
+    assert set(routing.providers) == {"deepseek", "deepseek-anthropic", "openai", "openai-responses"}
+    for name, owner in (("deepseek-chat", "deepseek"), ("gpt-5", "openai")):
+        assert [target.name for target in routing.find(name).targets] == [f"{owner}/{name}"]
+    routing.providers["openai"].listed = ("gpt-5",)
+    assert routing.names() == ["openai/gpt-5"]
+    target = routing.find("deepseek-anthropic/deepseek-chat").targets[0]
+    assert target.link.start("deepseek-chat", stream=False).startswith(
+        b"POST /anthropic/v1/messages HTTP/1.1\r\nhost: api.deepseek.com\r\n"
+    )
+    assert routing.find("openai-responses/gpt-5").targets[0].link.where("gpt-5", stream=True) == "/v1/responses"
+
+
+def test_bedrock_is_found_by_a_default_region_too(bare):
+    environ = {"AWS_ACCESS_KEY_ID": "AKIDMADEUP", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "eu-west-1"}
+    assert found(environ=environ).providers["bedrock"].link.site == "https://bedrock-runtime.eu-west-1.amazonaws.com"
+
+
+def test_what_a_row_needs_is_named_with_all_its_names(bare):
+    with pytest.raises(ConfigError, match="AWS_REGION or AWS_DEFAULT_REGION"):
+        found("[providers.bedrock]\n", {"AWS_ACCESS_KEY_ID": "AKIDMADEUP", "AWS_SECRET_ACCESS_KEY": "x"})
+
+
 def test_a_key_alone_is_not_enough_for_who_needs_an_address(bare):
     assert found(environ={"AZURE_OPENAI_API_KEY": "k"}).providers == {}
 
@@ -103,6 +127,20 @@ def test_a_server_on_its_usual_port_is_found_with_its_models(bare, monkeypatch):
         assert list(routing.providers) == ["ollama"]
         assert routing.find("llama3").targets[0].name == "ollama/llama3"
         assert "a server on port" in routing.providers["ollama"].found
+
+
+def test_a_further_api_of_a_server_is_there_by_its_name_and_lists_nothing(bare, monkeypatch):
+    with Provider(answer(body=b'{"data":[{"id":"llama3"}]}')) as server:
+        site = server.url.removesuffix("/v1")
+        urls = {"llama-cpp": ("http://127.0.0.1:9/v1", server.url), "llama-cpp-anthropic": ("http://127.0.0.1:9", site)}
+        monkeypatch.setattr(catalogue, "local_base_urls", lambda row: urls.get(row.name, ()))
+        for text in ("", '[routes.r]\ntargets = ["llama-cpp-anthropic/llama3"]'):
+            routing = found(text)
+            assert list(routing.providers) == ["llama-cpp", "llama-cpp-anthropic"]
+            assert routing.names() == [*routing.routes, "llama-cpp/llama3"]
+            assert routing.find("llama3").targets[0].name == "llama-cpp/llama3"
+            assert routing.find("llama-cpp-anthropic/llama3").targets[0].link.base_url == site
+        assert len(server.requests) == 2, "asked once each time"
 
 
 def test_of_two_usual_ports_the_one_that_answers_counts(bare, monkeypatch):

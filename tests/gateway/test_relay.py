@@ -1,5 +1,6 @@
 """What goes to a provider, what comes back, and what stays here: down to the byte, over real sockets."""
 
+import asyncio
 import contextlib
 
 import msgspec
@@ -233,3 +234,23 @@ def test_a_provider_that_answers_early_and_closes_is_heard(provider, gateway):
     provider.reply = answer()
     assert response.status_code == 413
     assert response.json() == {"error": {"message": "too big"}}
+
+
+# -- credentials -------------------------------------------------------------------------------------------------------
+
+
+def test_credentials_that_do_not_come_have_no_more_time_than_a_first_token(provider):
+    async def never(*_request):
+        await asyncio.Event().wait()
+
+    settings = "first_token_timeout = 0.05\n"
+    with between(provider, routes=f'[routes.s]\ntargets = ["box/m"]\n{settings}') as gateway:
+        gateway.gateway.routing.providers["box"].signer = never
+        before = len(provider.calls)
+        response = gateway.chat("s")
+        (attempt,) = gateway.exchange(response).attempts
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "no_credentials")
+    assert (attempt.fault.kind, attempt.fault.phase) == ("no_credentials", "send")
+    assert "in time" in attempt.fault.message
+    assert attempt.ended - attempt.started < 5
+    assert len(provider.calls) == before, "nothing is sent without credentials"

@@ -1,10 +1,22 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from openai.types.responses import ResponseIncludable
 from openai.types.responses.response_item_list import ResponseItemList
 
-from understudy.gateway.responses import BadPageError, expand, input_items, input_items_of
+from understudy.gateway import responses
+from understudy.gateway.responses import (
+    BadPageError,
+    BadQueryError,
+    Retrieval,
+    check_includes,
+    expand,
+    input_items,
+    input_items_of,
+    retrieval,
+)
 from understudy.gateway.stored import Entry
 
 SPEC = Path(__file__).parents[3] / "shared/material/specs/openai/openapi.yaml"
@@ -105,3 +117,74 @@ def test_the_list_has_every_field_that_the_specification_requires():
     lines = SPEC.read_text().split("    ResponseItemList:\n", 1)[1].split("required:\n", 1)[1].splitlines()
     required = {line.strip("- ").strip() for line in lines[:5]}
     assert set(input_items(entry([HELLO]))) == required
+
+
+# -- retrieving --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        (b"", Retrieval()),
+        (b"stream=false&include_obfuscation=false", Retrieval()),
+        (b"stream=true", Retrieval(stream=True)),
+        (b"stream=true&starting_after=0", Retrieval(stream=True, after=0)),
+        (b"include[]=reasoning.encrypted_content&include%5B%5D=code_interpreter_call.outputs",
+         Retrieval(include=("reasoning.encrypted_content", "code_interpreter_call.outputs"))),
+        (b"include=reasoning.encrypted_content", Retrieval(include=("reasoning.encrypted_content",))),
+    ],
+)  # fmt: skip
+def test_a_retrieval_asks_by_its_query(query, asked):
+    assert retrieval(query) == asked
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        (b"stream=yes", "stream"),
+        (b"stream=", "stream"),
+        (b"stream=true&starting_after=x", "starting_after"),
+        (b"stream=true&starting_after=-1", "starting_after"),
+        (b"stream=true&starting_after=" + b"9" * 5000, "starting_after"),
+        (b"starting_after=1", "starting_after"),
+        (b"include[]=everything", "include"),
+    ],
+)
+def test_a_retrieval_that_makes_no_sense_names_its_parameter(query, param):
+    with pytest.raises(BadQueryError) as raised:
+        retrieval(query)
+    assert raised.value.param == param
+
+
+def test_every_documented_include_is_known():
+    assert set(responses._INCLUDES) == set(get_args(ResponseIncludable))
+
+
+TEXT = {"type": "output_text", "text": "Hi", "logprobs": []}
+LOGGED = {**TEXT, "logprobs": [{"token": "Hi", "logprob": 0.0}]}
+REFUSED = {"type": "refusal", "refusal": "No"}
+
+
+@pytest.mark.parametrize(
+    ("value", "lacking", "having"),
+    [
+        ("file_search_call.results", {"results": None}, {"results": []}),
+        ("web_search_call.results", {}, {"results": [{"url": "u"}]}),
+        ("web_search_call.action.sources", {"action": {"type": "search"}}, {"action": {"sources": []}}),
+        ("code_interpreter_call.outputs", {"outputs": None}, {"outputs": []}),
+        ("reasoning.encrypted_content", {"encrypted_content": None}, {"encrypted_content": "x"}),
+        ("message.output_text.logprobs", {"content": [LOGGED, TEXT]}, {"content": [LOGGED, REFUSED]}),
+    ],
+)
+def test_what_a_kept_answer_lacks_cannot_be_included(value, lacking, having):
+    kind = value.partition(".")[0]
+    check_includes({"output": [{"type": kind, **having}, {"type": "other"}, None]}, [value])
+    check_includes({"output": []}, [value])
+    check_includes({}, [value])
+    with pytest.raises(BadQueryError, match="when a response is created"):
+        check_includes({"output": [{"type": kind, **having}, {"type": kind, **lacking}]}, [value])
+
+
+@pytest.mark.parametrize("value", ["message.input_image.image_url", "computer_call_output.output.image_url"])
+def test_what_belongs_to_the_input_is_missing_in_no_answer(value):
+    check_includes({"output": [SAID, {"type": ""}]}, [value])

@@ -4,19 +4,22 @@ import stat
 import subprocess
 import sys
 import time
+import zlib
 
+import msgspec
 import pytest
 
 from understudy import clock
 from understudy.gateway import stored
 from understudy.gateway.stored import Entry, Stored, StoredError, default_path, new_id, owner_of
 
+NOW = int(clock.wall())  # one for all: a second may end between two calls of `entry`
 ME, OTHER = owner_of(b"sk-me"), owner_of(b"sk-other")
 OUTPUT = [{"type": "reasoning", "id": "rs_1", "summary": []}, {"type": "message", "id": "msg_1", "role": "assistant"}]
 
 
 def entry(name="resp_1", owner=ME, created=None, text="Hello", output=OUTPUT):
-    when = int(clock.wall()) if created is None else created
+    when = NOW if created is None else created
     given = [{"type": "message", "role": "user", "content": text}]
     return Entry(name, owner, when, "m", "openai/m", given, {"id": name, "object": "response", "output": output})
 
@@ -64,6 +67,22 @@ def test_it_survives_reopening(tmp_path):
 
     with_store(tmp_path / "r.db", put)
     assert with_store(tmp_path / "r.db", get) == entry()
+
+
+@pytest.mark.parametrize("text", ["short", "long " * 2000])
+def test_long_ones_are_compressed_and_all_come_back_whether_they_are_or_not(path, text):
+    async def scenario(store):
+        store.put(entry(text=text))
+        await store.flush()
+        ((data,),) = store._writing.execute("SELECT input FROM responses").fetchall()
+        assert (data[:1] == b"[") == (text == "short")
+        assert len(data) < 4096
+        packed = zlib.compress(msgspec.json.encode(entry(text=text).input), 1)  # as all were in earlier versions
+        first = await store.get("resp_1", ME)
+        store._writing.execute("UPDATE responses SET input = ?", (packed,))
+        return first, await store.get("resp_1", ME)
+
+    assert with_store(path, scenario) == (entry(text=text), entry(text=text))
 
 
 def test_another_keys_response_is_not_found_written_or_not(path):

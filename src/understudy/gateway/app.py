@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import msgspec
 
 from understudy import __version__, clock, dialects
 from understudy.canon import Fault
 from understudy.dialects.wire import Malformed
-from understudy.gateway import counting, keeping, keys, models, surface
+from understudy.gateway import (
+    admin,
+    background,
+    counting,
+    keeping,
+    keys,
+    models,
+    operate,
+    operation_table,
+    patience,
+    relay,
+    surface,
+    telling,
+)
 from understudy.gateway import exchange as exchanges
 from understudy.gateway.call import BadCallError, Call
 from understudy.gateway.client import AsgiClient, Client, Receive, Scope, Send
 from understudy.gateway.listing import Listing
 from understudy.gateway.record import Exchange, Headers
-from understudy.gateway.responses import BadPageError
+from understudy.gateway.responses import BadQueryError
 from understudy.gateway.routing import NoRouteError, Route, Routing
+from understudy.gateway.sharing import Sharing
 from understudy.gateway.stored import Stored, StoredError
 from understudy.gateway.surface import Door
-from understudy.resilience import Cooldowns
+from understudy.local.embedded import Embedded
+from understudy.resilience import Change, Health
 from understudy.upstream import Client as Transport
+
+log = logging.getLogger("understudy")
 
 DEPARTED = "understudy.departed"
 """Scope key: a list of tasks that the server cancels with `CLIENT_LEFT` when the client's connection is gone."""
+
+SEVER = "understudy.sever"
+"""Scope key: what closes the client's connection amid an answer, so that this cannot look finished."""
 
 CLIENT_LEFT = "the client left"
 
@@ -55,37 +77,63 @@ class _LeftError(Exception):
 
 
 class Gateway:
-    """An ASGI app over one `Routing`, and the state that outlives a call: cooldowns, connections, open calls.
+    """An ASGI app over one `Routing`, and the state that outlives a call: health, connections, open calls.
 
     `observers` are called with each finished exchange, after the client has its answer.
     """
 
-    def __init__(self, routing: Routing, transport: Transport, api_keys: list[str]) -> None:
+    def __init__(
+        self, routing: Routing, transport: Transport, api_keys: list[str], admin_keys: Sequence[str] = ()
+    ) -> None:
         self.routing = routing
         self.transport = transport
-        self.cooldowns = Cooldowns()
+        self.health = Health()
+        self.journal = admin.Journal()
+        self.health.tell.append(self._changed)
         self.observers: list[Observer] = []
         self.stopping = False
         self.open = 0
         self.stored = _store(routing.config.server.stored_responses)
+        self.background = None if self.stored is None else background.Background(self.stored, CLIENT_LEFT)
+        self.sharing: Sharing | None = None
         self._listing = Listing(routing)
-        self._keys = frozenset(key.encode() for key in api_keys)
-        self._bearers = frozenset(b"Bearer " + key.encode() for key in api_keys)
+        self._engines = _engines(routing)
+        self._take_keys(api_keys, admin_keys)
         self._paths: dict[str, dict[str, Handler]] = {
             **{path: {"POST": self._call} for path in surface.DOORS},
+            **{path: dict.fromkeys(methods, self._operate) for path, methods in operation_table.PLAIN.items()},
             **{path: {"GET": self._models} for path in models.LISTS},
             "/api/version": {"GET": self._version},
             "/api/show": {"POST": self._show},
+            "/admin/targets": {"GET": self._targets, "POST": self._command},
+            "/admin/events": {"GET": self._events},
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._ready},
         }
+
+    def _take_keys(self, api_keys: list[str], admin_keys: Sequence[str]) -> None:
+        self._admin_keys = frozenset(key.encode() for key in admin_keys)
+        self._keys = frozenset(key.encode() for key in api_keys)
+        self._bearers = frozenset(b"Bearer " + key.encode() for key in api_keys)
+
+    def engines(self) -> Mapping[str, Embedded]:
+        """The embedded engines by their models' names, running or not."""
+        return self._engines
+
+    async def adopt(self, routing: Routing, api_keys: list[str], admin_keys: Sequence[str] = ()) -> None:
+        """Go on with another configuration. Calls under way keep the routes that they have."""
+        listing, self._listing = self._listing, Listing(routing)
+        self.routing = routing
+        self._engines = {**self._engines, **_engines(routing)}  # a model that is gone may still be answering
+        self._take_keys(api_keys, admin_keys)
+        await listing.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
                 await self._handler(scope)(scope, receive, send)
             except RefusedError as refused:
-                await AsgiClient(send).whole(*refused.answer(surface.dialect_at(scope["path"])))
+                await AsgiClient(send).whole(*refused.answer(_spoken(scope)))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -107,13 +155,17 @@ class Gateway:
 
     def _at(self, path: str, raw: bytes) -> dict[str, Handler] | None:
         """The handlers of a path that has a model's name in it."""
+        escaped = raw.decode("latin-1").partition("?")[0]
+        found = operation_table.find(escaped)
+        if found is not None:
+            return dict.fromkeys(found.methods, self._operate)
         if models.named(path) is not None:
             return {"GET": self._model}
         if path.startswith("/v1/responses/") and path not in counting.PATHS:
             return self._stored_methods(path)
         if counting.at(path) is not None:
             return {"POST": self._count}
-        return {"POST": self._call} if surface.door(raw.decode("latin-1").partition("?")[0]) else None
+        return {"POST": self._call} if surface.door(escaped) else None
 
     def _check_key(self, headers: Mapping[bytes, bytes], in_url: str | None = None) -> None:
         # Found by the hash of the whole value: how long that takes says nothing about how much of a guess is right.
@@ -139,14 +191,14 @@ class Gateway:
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
-    def admit(self, headers: Mapping[bytes, bytes], door: Door) -> None:
+    def admit(self, headers: Mapping[bytes, bytes], door: Door, media: Sequence[bytes] = (operate.JSON,)) -> None:
         """Whether a call with this head may come in. Raises RefusedError."""
         self._check_key(headers, door.key)
         limits = self.routing.config.server
         if self.stopping or self.open >= limits.max_open:
             why = "The gateway is stopping." if self.stopping else "Too many calls are open (server.max_open)."
             raise RefusedError(503, "overloaded", why, retry_after="1")
-        _check_media(headers)
+        _check_media(headers, media)
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limits.max_body:
             raise self.too_large()
@@ -160,38 +212,110 @@ class Gateway:
         store = self.stored if door.dialect == surface.RESPONSES else None
         if store is not None:
             body = await keeping.expanded(body, headers, store)
-            keeper = keeping.Keeper(client)
-            client = keeper
         try:
-            call = Call(body, headers, door)
+            later = door.dialect == surface.RESPONSES and background.asked(body)
+            call = Call(background.foreground(body) if later else body, headers, door)
             route = self.routing.routes.get(call.model) or await self.route(call.model)
+        except background.NotBackgroundError as error:
+            raise RefusedError(400, "invalid_value", str(error), param=error.param) from None
         except BadCallError as error:
             raise RefusedError(400, "invalid_body", str(error), param=error.field or None) from None
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
-        exchange = client.exchange = Exchange(call, route)
+        exchange = Exchange(call, route, self.health)
+        if later:
+            await self._begin(exchange, headers, client)
+        elif store is None:
+            await self._run(exchange, client, relay.attempt)
+        else:
+            keeper = keeping.Keeper(client)
+            await self._run(exchange, keeper, relay.attempt)
+            if exchange.outcome == "answered":
+                keeper.put(body, headers, store)
+
+    async def _begin(self, exchange: Exchange, headers: Mapping[bytes, bytes], client: Client) -> None:
+        """Let a call run in the background, and tell its client so."""
+        if self.background is None:
+            raise RefusedError(501, "not_supported", "Background responses need server.stored_responses.")
+        if self.background.running >= self.routing.config.server.max_open:
+            raise RefusedError(503, "overloaded", "Too many calls are open (server.max_open).", retry_after="1")
         try:
-            exchange.outcome = await exchanges.run(exchange, client, self.cooldowns, self.transport)
+            run = self.background.begin(
+                exchange, exchange.call.body, headers, lambda exchange, run: self._run(exchange, run, relay.attempt)
+            )
+        except background.NotBackgroundError as error:
+            raise RefusedError(400, "invalid_body", str(error), param=error.param) from None
+        assert run.task is not None
+        self.open += 1
+        run.task.add_done_callback(self._closed)
+        client.exchange = exchange
+        if run.streamed:
+            await background.Watch(run).send(client, CLIENT_LEFT, lambda: self.stopping)
+        else:
+            await client.whole(200, [(b"content-type", b"application/json")], msgspec.json.encode(run.response))
+
+    def _closed(self, _task: asyncio.Task[None]) -> None:
+        self.open -= 1
+
+    async def _run(self, exchange: Exchange, client: Client, attempt: exchanges.Attempting) -> None:
+        client.exchange = exchange
+        waiting = patience.patient(exchange, client)
+        client = waiting or client
+        try:
+            exchange.outcome = await exchanges.run(exchange, client, self.transport, attempt)
         except asyncio.CancelledError as error:
             if error.args == (CLIENT_LEFT,):
                 exchange.outcome = "client_left"
             else:
                 exchange.outcome = "stopped"
-                await exchanges.stopped(exchange, client)
+                await telling.stopped(exchange, client)
                 raise
         finally:
+            if waiting is not None:
+                await waiting.close()
             exchange.ended = clock.monotonic()
-            if store is not None and exchange.outcome == "answered":
-                keeper.put(body, headers, store)
             for observer in self.observers:
                 observer(exchange)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        raw = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
-        door = surface.door(raw, scope.get("query_string", b"").decode("latin-1"))
+        door = surface.door(_raw_path(scope), scope.get("query_string", b"").decode("latin-1"))
         assert door is not None  # or else `_handler` would not have come here
         self.admit(headers, door)
+        client = AsgiClient(send)
+        await self._answered(scope, receive, lambda body: self.call(headers, body, door, client))
+
+    async def _operate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Something beside chat; see `operate.py`."""
+        found = operation_table.find(_raw_path(scope))
+        assert found is not None  # or else `_handler` would not have come here
+        operation, headers, query = (
+            found.methods[scope["method"]],
+            dict(scope["headers"]),
+            scope.get("query_string", b""),
+        )
+        operation = operation.asked_with(headers)
+        self.admit(headers, Door(operation.dialect, key=keys.in_query(query)), operation.media)
+
+        async def answer(body: bytes) -> None:
+            try:
+                call = operate.OperationCall(body, headers, operation, named=found.named, query=query.decode("latin-1"))
+                route = await self.route(call.model) if operation.route is None else operation.route(call, self.routing)
+                narrow, left_out = operate.narrowed(operation, route, self.routing)
+            except Malformed as error:
+                raise RefusedError(400, "invalid_body", f"{error}.", param=error.field) from None
+            except NoRouteError as error:
+                raise RefusedError(404, error.code, str(error), param=error.param) from None
+            except operate.NotOfferedError as error:
+                raise RefusedError(501, "not_supported", str(error), param="model") from None
+            exchange = Exchange(call, narrow, self.health)
+            exchange.left_out = left_out
+            await self._run(exchange, AsgiClient(send, scope.get(SEVER)), operate.attempt)
+
+        await self._answered(scope, receive, answer)
+
+    async def _answered(self, scope: Scope, receive: Receive, answer: Callable[[bytes], Awaitable[None]]) -> None:
+        """Read a request that has been admitted and `answer` it, unless the client leaves."""
         self.open += 1
         task = asyncio.current_task()
         assert task is not None
@@ -203,7 +327,7 @@ class Gateway:
             body = await self._body(receive)
             if departed is None:
                 watcher = asyncio.ensure_future(_watch(receive, task))
-            await self.call(headers, body, door, AsgiClient(send))
+            await answer(body)
         except _LeftError:
             return
         finally:
@@ -276,34 +400,31 @@ class Gateway:
             return {"GET": self._response, "DELETE": self._response}
         known: dict[str, dict[str, Handler]] = {
             "input_items": {"GET": self._response},
-            "cancel": {"POST": self._cancel},
+            "cancel": {"POST": self._response},
         }
         return known.get(rest[1]) if len(rest) == 2 else None
 
-    async def _response(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        headers = self._reader(scope)
+    async def _response(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, query = self._reader(scope), scope.get("query_string", b"")
         name, _, what = scope["path"].removeprefix("/v1/responses/").partition("/")
         found = None
-        if self.stored is not None:
+        if self.background is not None:
             try:
-                if what:
-                    found = await keeping.items(name, headers, scope.get("query_string", b""), self.stored)
-                elif scope["method"] == "DELETE":
-                    found = await keeping.delete(name, headers, self.stored)
-                else:
-                    found = await keeping.get(name, headers, self.stored)
-            except BadPageError as error:
-                raise RefusedError(400, "invalid_value", str(error), param=error.param) from None
+                found = await self.background.serve(scope["method"], name, what, headers, query)
+            except BadQueryError as error:
+                raise RefusedError(400, "invalid_value", f"{error}.", param=error.param) from None
+            except background.CancelError as error:
+                raise RefusedError(400, "not_cancellable", str(error)) from None
             except StoredError as error:
                 raise RefusedError(503, "not_stored", str(error)) from None
         if found is None:
             raise RefusedError(404, "response_not_found", f"Response with id '{name[:100]}' not found.", param="id")
-        await _json(send, found)
-
-    async def _cancel(self, scope: Scope, _receive: Receive, _send: Send) -> None:
-        self._reader(scope)
-        why = "Responses run in the foreground here: close the connection to cancel one."
-        raise RefusedError(501, "not_supported", why)
+        if isinstance(found, background.Watch):
+            self.admit(headers, Door(surface.RESPONSES, key=keys.in_query(query)))
+            client, watch = AsgiClient(send), found
+            await self._answered(scope, receive, lambda _body: watch.send(client, CLIENT_LEFT, lambda: self.stopping))
+        else:
+            await _json(send, found)
 
     def _reader(self, scope: Scope) -> Mapping[bytes, bytes]:
         """The headers of a request that needs a key and nothing else."""
@@ -316,6 +437,47 @@ class Gateway:
             await self.route(name)
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
+
+    # -- for operators -------------------------------------------------------------------------------------------------
+
+    def _changed(self, change: Change) -> None:
+        told = self.journal.add(change)
+        left = "" if told["seconds"] is None else f" for {told['seconds']:.0f} s"
+        log.warning("%s: %s%s (%s)", told["target"], told["what"], left, told["why"])
+
+    def _operator(self, scope: Scope) -> None:
+        """Whether who asks may see and command targets. Raises RefusedError."""
+        if not self._keys and not self._admin_keys:
+            return
+        if not self._admin_keys:
+            why = "Nobody may do this: keys are asked for, and there is no admin key. Set `server.admin_keys`."
+            raise RefusedError(403, "no_admin_key", why)
+        if keys.given(dict(scope["headers"]), None) not in self._admin_keys:
+            why = "This needs a key of `server.admin_keys`, as `Authorization: Bearer KEY`."
+            raise RefusedError(401, "invalid_api_key", why, www_authenticate="Bearer")
+
+    async def _targets(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        self._operator(scope)
+        sharing = None if self.sharing is None else self.sharing.report()
+        await _json(send, {"targets": admin.targets(self.routing, self.health), "sharing": sharing})
+
+    async def _command(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._operator(scope)
+        try:
+            command = msgspec.json.decode(await self._body(receive), type=admin.Command)
+            found = admin.obey(command, self.routing, self.health)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise RefusedError(400, "invalid_body", f"{error}.") from None
+        except admin.UnknownTargetError as error:
+            raise RefusedError(404, "target_not_found", str(error), param="target") from None
+        await _json(send, {"targets": found})
+
+    async def _events(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        self._operator(scope)
+        since = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("since", ["0"])[0]
+        if not since.isdecimal() or len(since) > 18:
+            raise RefusedError(400, "invalid_value", "`since` must be the number of an event.", param="since")
+        await _json(send, {"events": self.journal.since(int(since)), "started": self.journal.started})
 
     async def _health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await _json(send, {"status": "ok"})
@@ -332,21 +494,35 @@ class Gateway:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
+            if message["type"] == "lifespan.startup":
+                self.begin()
             if message["type"] == "lifespan.shutdown":
                 await self.close()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
 
+    def begin(self) -> None:
+        """Take part in what replicas share. Not before calls come: who only looks finds out nothing for others."""
+        if self.sharing is not None:
+            self.sharing.start()
+
     async def close(self) -> None:
         """Close every connection and stop every embedded engine."""
+        if self.sharing is not None:
+            await self.sharing.close()
         await self._listing.close()
+        if self.background is not None:
+            await self.background.close()
         if self.stored is not None:
             await self.stored.close()
         await self.transport.close()
-        for provider in self.routing.providers.values():
-            for engine in provider.engines.values():
-                await engine.stop()
+        for engine in self._engines.values():
+            await engine.stop()
+
+
+def _engines(routing: Routing) -> dict[str, Embedded]:
+    return {name: engine for provider in routing.providers.values() for name, engine in provider.engines.items()}
 
 
 def _store(setting: str) -> Stored | None:
@@ -355,15 +531,30 @@ def _store(setting: str) -> Stored | None:
     return Stored(":memory:" if setting == "memory" else Path(setting).expanduser())
 
 
-def _check_media(headers: Mapping[bytes, bytes]) -> None:
-    kind = headers.get(b"content-type", b"application/json")
-    if kind != b"application/json":
+def _check_media(headers: Mapping[bytes, bytes], media: Sequence[bytes]) -> None:
+    kind = headers.get(b"content-type", media[0])
+    if kind not in media:
         kind = kind.partition(b";")[0].strip().lower()
-        if kind != b"application/json" and not kind.endswith(b"+json"):
-            shown = kind[:100].decode("latin-1")
-            raise RefusedError(415, "unsupported_media_type", f"The content type {shown!r} is not application/json.")
+        if kind not in media and not (operate.JSON in media and kind.endswith(b"+json")):
+            shown, wanted = kind[:100].decode("latin-1"), b" or ".join(media).decode()
+            raise RefusedError(415, "unsupported_media_type", f"The content type {shown!r} is not {wanted}.")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise RefusedError(415, "unsupported_encoding", "Compressed request bodies are not taken: send it plain.")
+
+
+def _spoken(scope: Scope) -> str:
+    """The dialect in which errors about a request are told."""
+    found = operation_table.find(_raw_path(scope))
+    operation = None if found is None else found.methods.get(scope["method"])
+    if operation is None:
+        return surface.dialect_at(scope["path"])
+    return operation.asked_with(dict(scope["headers"])).dialect
+
+
+def _raw_path(scope: Scope) -> str:
+    """The path as it was asked for, escapes and all."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.decode("latin-1").partition("?")[0]
 
 
 async def _watch(receive: Receive, task: asyncio.Task[None]) -> None:

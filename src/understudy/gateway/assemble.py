@@ -8,26 +8,39 @@ from pathlib import Path
 from understudy.gateway import config as settings
 from understudy.gateway.app import Gateway
 from understudy.gateway.discovery import discover
+from understudy.gateway.sharing import sharing
 from understudy.upstream import Client
 
 DEFAULT_FILE = "understudy.toml"
 
 
 def configuration(path: Path | None, environ: Mapping[str, str], folder: Path) -> settings.Loaded:
-    """The configuration at `path`, else at $UNDERSTUDY_CONFIG, else `understudy.toml` in `folder`, else the empty one.
+    """The configuration at `location`, or the empty one. Raises ConfigError, also where a named file is missing."""
+    return settings.load(location(path, environ, folder), environ)
 
-    Raises ConfigError, also where a file that was named is missing.
-    """
+
+def location(path: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
+    """`path`, else $UNDERSTUDY_CONFIG, else `understudy.toml` in `folder` if it is there."""
     if path is None and environ.get("UNDERSTUDY_CONFIG"):
-        path = Path(environ["UNDERSTUDY_CONFIG"])
+        return Path(environ["UNDERSTUDY_CONFIG"])
     if path is None and (folder / DEFAULT_FILE).is_file():
-        path = folder / DEFAULT_FILE
-    return settings.load(path, environ)
+        return folder / DEFAULT_FILE
+    return path
 
 
 async def assemble(loaded: settings.Loaded, environ: Mapping[str, str]) -> Gateway:
     """A gateway over all that the configuration names and all that is found. Close it with `Gateway.close`."""
     client = Client(environ=environ)
     routing = await discover(loaded, environ, client)
-    keys = [settings.reveal(key, environ) for key in loaded.config.server.keys]
-    return Gateway(routing, client, keys)
+    gateway = Gateway(routing, client, *keys(loaded.config, environ))
+    gateway.sharing = sharing(loaded.config.server, environ, gateway.health)
+    return gateway
+
+
+def keys(config: settings.Config, environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The keys of clients, and those of operators."""
+    server = config.server
+    return (
+        [settings.reveal(key, environ) for key in server.keys],
+        [settings.reveal(key, environ) for key in server.admin_keys],
+    )

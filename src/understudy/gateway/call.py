@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from understudy.canon import Loss, Request
 from understudy.gateway import surface
 from understudy.gateway.routing import Target
 from understudy.gateway.surface import Door
+from understudy.resilience import counted
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -41,6 +43,15 @@ _HEADS: Mapping[str, msgspec.json.Decoder[Any]] = {
     surface.COMPLETIONS: _HEAD,
 }
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_BYTES = 4
+"""Per token, roughly: OpenAI's rule of thumb for English."""
+
+_LARGEST = 50_000.0
+_SEARCHED = 16 * 1024
+_MAX_TOKENS = re.compile(
+    rb'"(?:max_(?:completion_|output_)?tokens|maxOutputTokens|maxTokens|num_predict)"\s*:\s*(\d{1,9})'
+)
+
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -102,6 +113,15 @@ class Call:
             members["model"] = msgspec.Raw(msgspec.json.encode(target.model))
             self._renamed = (target.model, msgspec.json.encode(members))
         return self._renamed[1]
+
+    def size(self) -> float:
+        """Roughly the tokens of the prompt, as far as its bytes tell. Never much: a picture's bytes are no words."""
+        return min(len(self.body) / _BYTES, _LARGEST)
+
+    def tokens(self) -> float:
+        """What the call takes from a limit on tokens: the prompt, or the answer if that may be longer."""
+        asked = max(map(int, _MAX_TOKENS.findall(self.body[:_SEARCHED] + self.body[-_SEARCHED:])), default=0)
+        return counted(self.size(), asked)
 
     @property
     def unsealed(self) -> bool:

@@ -40,12 +40,26 @@ class Client(Protocol):
 
 
 class AsgiClient:
-    """A client behind an ASGI server: any server, and the gateway in process."""
+    """A client behind an ASGI server: any server, and the gateway in process.
 
-    def __init__(self, send: Send) -> None:
+    `close` closes the connection; without it, that is left to the server, which does so when an answer has no end.
+    """
+
+    def __init__(self, send: Send, close: Callable[[], None] | None = None) -> None:
         self._send = send
+        self._close = close
         self.exchange: Exchange | None = None
         self.committed = False
+        self._severed = False
+
+    def sever(self) -> None:
+        """The answer broke off, and is of a kind that has no place for an error.
+
+        Nothing more goes out, and the connection is closed amid the answer, which no client takes for its end.
+        """
+        self._severed = True
+        if self._close is not None:
+            self._close()
 
     async def start(self, status: int, headers: Headers) -> None:
         self.committed = True
@@ -54,10 +68,12 @@ class AsgiClient:
         )
 
     async def write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        if not self._severed:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:
-        await self._send({"type": "http.response.body", "body": data})
+        if not self._severed:
+            await self._send({"type": "http.response.body", "body": data})
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])

@@ -7,12 +7,14 @@ configuration. docs/reference/configuration.md is generated from the structs of 
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import ipaddress
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +22,8 @@ from msgspec import Meta
 from understudy.gateway.lines import Steps, locate
 from understudy.local import models
 from understudy.providers import auth, catalogue, signing
+from understudy.providers.catalogue import Continuation
+from understudy.resilience import Order
 from understudy.upstream import split_url
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -34,6 +38,13 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         list[str],
         Meta(
             description="API keys that clients may use, each `env:NAME` or the key itself. Empty: no key is asked for."
+        ),
+    ] = []
+    admin_keys: Annotated[
+        list[str],
+        Meta(
+            description="Keys for `/admin`, each `env:NAME` or the key itself. Needed there as soon as `keys` are set; "
+            "they open nothing else."
         ),
     ] = []
     cors_origins: Annotated[
@@ -51,6 +62,21 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "provider answers: `memory` (until the gateway stops), a file's path, or `off`. Not with `store: false`."
         ),
     ] = "memory"
+    redis: Annotated[
+        str | None,
+        Meta(
+            description="Redis through which replicas share what they find: `env:NAME` or `redis://host:6379/0`, "
+            "`rediss://` for TLS. Needs the extra `redis`. See [Several replicas](../guides/replicas.md)."
+        ),
+    ] = None
+    redis_prefix: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9_.:-]{1,64}$",
+            description="What the names of its keys and its channel begin with. One for each installation."
+            " that uses the same Redis.",
+        ),
+    ] = "understudy"
     drain: Annotated[
         Seconds, Meta(description="Seconds that running streams get to finish when the gateway is told to stop.")
     ] = 30.0
@@ -66,6 +92,13 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api_key: Annotated[
         str | None, Meta(description="`env:NAME` or the key itself. Default: the environment variable of its row.")
     ] = None
+    api_keys: Annotated[
+        list[str],
+        Meta(
+            description="Several keys of the same account or of several, instead of `api_key`. Each has limits and "
+            "cooldowns of its own, and calls take turns."
+        ),
+    ] = []
     auth: Annotated[str | None, Meta(description="How the key is sent. Default: its row's, else `bearer`.")] = None
     headers: Annotated[dict[str, str], Meta(description="Further request headers; values may be `env:NAME`.")] = {}
     forward: Annotated[
@@ -74,6 +107,13 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: Annotated[
         list[str], Meta(description="Models it serves, so that a client can ask for them by bare name.")
     ] = []
+    continues: Annotated[
+        Continuation | Literal["no"] | None,
+        Meta(
+            description="How it takes an answer that it is to go on with: `prefill` (a last assistant turn, as it is), "
+            "`prefix`, `partial` or `continue_final_message` (with that field), `no`. Default: its row's."
+        ),
+    ] = None
     cooldown: Annotated[bool, Meta(description="false: never skipped, whatever it answered (for test benches).")] = True
 
 
@@ -100,8 +140,52 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         Annotated[int, Meta(ge=0, le=5)] | None,
         Meta(description="Further tries on the same target before the next one."),
     ] = None
+    order: Annotated[
+        Order | None,
+        Meta(
+            description="`listed`: in the order of `targets`. `weighted`: by chance, in proportion to `weights`. "
+            "`least_loaded`: who answers soonest, as measured."
+        ),
+    ] = None
+    affinity: Annotated[
+        bool | None,
+        Meta(
+            description="true: with another order than `listed`, a conversation stays with one target while that is "
+            "well, so that the provider's prompt cache is of use. It is known by `x-understudy-session`, else by how "
+            "the request begins."
+        ),
+    ] = None
+    hedge: Annotated[
+        bool | None,
+        Meta(
+            description="true: when a target is later than 95 of 100 of its own answers, the next one is asked beside "
+            "it, for at most one call in a hundred; who answers first, answers. Both may be billed."
+        ),
+    ] = None
+    keep_alive: Annotated[
+        Annotated[float, Meta(ge=0, le=3600)] | None,
+        Meta(
+            description="Seconds without anything after which a stream of server-sent events gets a comment, so that "
+            "no proxy takes it for dead. The answer has then begun with status 200: errors come inside it. 0: never."
+        ),
+    ] = None
+    mid_stream: Annotated[
+        Literal["error", "continue", "instruct"] | None,
+        Meta(
+            description="What happens when a stream breaks off behind its first words. `continue`: another attempt "
+            "goes on where that is possible without a changed prompt. `instruct`: also by asking it to. "
+            "`error`: the stream ends with an error."
+        ),
+    ] = None
     strict: Annotated[
         bool | None, Meta(description="true: a call that a target's dialect cannot carry whole does not go there.")
+    ] = None
+    other_vector_space: Annotated[
+        bool | None,
+        Meta(
+            description="true: embeddings may come from another model than the first target's, though the vectors of "
+            "two models cannot be compared. Else other models are left out of embeddings."
+        ),
     ] = None
 
 
@@ -116,6 +200,10 @@ class Route(RouteSettings, frozen=True, forbid_unknown_fields=True, kw_only=True
         list[str],
         Meta(min_length=1, description="`provider/model` or the name of another route, in order of preference."),
     ]
+    weights: Annotated[
+        list[Annotated[float, Meta(ge=0, le=1e6)]],
+        Meta(description="Shares of the targets, as many as there are, for `order` = `weighted`. Default: equal."),
+    ] = []
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,7 +213,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     routes: dict[str, Route] = {}
 
 
-BUILT_IN = {
+BUILT_IN: Mapping[str, Any] = {
     "connect_timeout": 5.0,
     "first_token_timeout": 60.0,
     "answer_timeout": 300.0,
@@ -133,15 +221,25 @@ BUILT_IN = {
     "progress_timeout": 120.0,
     "deadline": 600.0,
     "retries": 1,
+    "order": "listed",
+    "affinity": False,
+    "keep_alive": 0.0,
+    "hedge": False,
+    "mid_stream": "continue",
     "strict": False,
+    "other_vector_space": False,
 }
 """What holds where neither the route nor `[defaults]` says anything."""
+
+THINKING: Mapping[str, Any] = {"first_token_timeout": 300.0, "answer_timeout": 600.0, "progress_timeout": 300.0}
+"""Likewise, for models that may think for minutes before the first word (`thinks_long` in the catalogue)."""
 
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _URL = re.compile(r"[!-~]+")
-_VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")  # as catalogue.toml writes them
+_REDIS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+_VARIABLE = re.compile(r"\{([A-Z][A-Z0-9_,]*)\}")  # as catalogue.toml writes them
 
 _OURS = frozenset(
     {
@@ -285,18 +383,43 @@ class _Check:
 
     def run(self) -> None:
         self.host()
-        for index, key in enumerate(self.config.server.keys):
-            path = ("server", "keys", index)
-            self.secret(path, key)
-            self.sendable(path, _dotted(path), "bearer", reveal(key, self.environ))
+        for name in ("keys", "admin_keys"):
+            for index, key in enumerate(getattr(self.config.server, name)):
+                path = ("server", name, index)
+                self.secret(path, key)
+                self.sendable(path, _dotted(path), "bearer", reveal(key, self.environ))
+        self.redis()
         for name, provider in self.config.providers.items():
             self.provider(name, provider)
         for name, route in self.config.routes.items():
             for index, target in enumerate(route.targets):
                 self.target(("routes", name, "targets", index), name, target)
+            if route.weights and len(route.weights) != len(route.targets):
+                what = f"{len(route.weights)} weights stand for {len(route.targets)} targets"
+                raise self.fail(("routes", name, "weights"), what, "Give each target one.")
             self.circle(name, ())
         for index, target in enumerate(self.config.defaults.substitutes):
             self.target(("defaults", "substitutes", index), "", target)
+
+    def redis(self) -> None:
+        """Fail unless `server.redis` can be connected to. Its value has a password in it and is never shown."""
+        value, path = self.config.server.redis, ("server", "redis")
+        if value is None:
+            return
+        self.secret(path, value)
+        try:
+            parts = urlsplit(reveal(value, self.environ))
+            fits = parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0 and not parts.fragment
+            options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        except ValueError:
+            fits, options = False, {}
+        if not fits or not re.fullmatch(r"/?|/\d{1,5}", parts.path) or not options.keys() <= _REDIS_OPTIONS:
+            what = "server.redis is not the URL of a Redis"
+            remedy = f"Write it as redis://user:password@host:6379/0. Options: {', '.join(sorted(_REDIS_OPTIONS))}."
+            raise self.fail(path, what, remedy)
+        if importlib.util.find_spec("redis") is None:
+            what = "server.redis needs the library redis, which is not installed"
+            raise self.fail(path, what, "Install it with `pip install understudy[redis]`.")
 
     def host(self) -> None:
         server = self.config.server
@@ -349,6 +472,10 @@ class _Check:
                 raise self.fail((*path, field), f"{value!r} is not {kind}", _near(value, allowed, "Known"))
         if provider.api_key is not None:
             self.secret((*path, "api_key"), provider.api_key)
+        if provider.api_keys and provider.api_key is not None:
+            raise self.fail((*path, "api_keys"), f"{name} has both `api_key` and `api_keys`", "Leave one of them.")
+        for index, key in enumerate(provider.api_keys):
+            self.secret((*path, "api_keys", index), key)
         self.headers(path, provider)
         self.usable(path, name, provider)
 
@@ -373,7 +500,8 @@ class _Check:
         if base_url is None and row is not None:
             base_url = catalogue.resolve_base_url(row, self.environ)
         if base_url is None:
-            unset = " and ".join(_VARIABLE.findall(row.base_url or "") if row else ())
+            names = _VARIABLE.findall(row.base_url or "") if row else ()
+            unset = " and ".join(name.replace(",", " or ") for name in names)
             remedy = f"Set {unset} in the environment, or `base_url` in [providers.{name}]."
             raise self.fail(path, f"{name} needs {unset}, which must be set", remedy)
         try:
@@ -384,6 +512,10 @@ class _Check:
             raise self.fail((*path, "base_url"), str(error), "Write it as https://host/path.") from None
         scheme = provider.auth or (row.auth if row else "bearer")
         if scheme in signing.SIGNERS:
+            return
+        for index, key in enumerate(provider.api_keys):
+            self.sendable((*path, "api_keys", index), "the key", scheme, reveal(key, self.environ))
+        if provider.api_keys:
             return
         found = catalogue.find_key(row, self.environ) if row else None
         if provider.api_key is not None:

@@ -14,7 +14,7 @@ import msgspec
 
 from understudy.canon import File, Image, Part, Reasoning, Refusal, Request, Text, ToolCall, ToolResult
 from understudy.dialects.wire import dump, parse
-from understudy.gateway import surface
+from understudy.gateway import named_files, surface
 from understudy.gateway.call import Call
 from understudy.gateway.record import Headers
 from understudy.gateway.routing import Route, Target
@@ -77,7 +77,10 @@ async def _ask(target: Target, call: Call, route: Route) -> bytes | None:
         path = whole.removesuffix("generateContent") + "countTokens"
     else:
         path = link.path.decode() + _BELOW[call.door.dialect]
-    body = call.body_for(target)
+    try:
+        body = named_files.body(call.body_for(target), target)
+    except named_files.UnheldError:
+        return None
     head = b"POST %b HTTP/1.1\r\n%bcontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n" % (
         path.encode(), link.lines, call.lines_for(target), len(body),
     )  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from understudy.gateway import config as settings
 from understudy.gateway.listing import PROBE, ListingError, list_models
@@ -19,8 +20,13 @@ from understudy.upstream import Client, split_url
 log = logging.getLogger("understudy")
 
 
-async def discover(loaded: settings.Loaded, environ: Mapping[str, str], client: Client) -> Routing:
-    """Everything the configuration names, then everything else that is there."""
+async def discover(
+    loaded: settings.Loaded,
+    environ: Mapping[str, str],
+    client: Client,
+    running: Mapping[str, Embedded] = MappingProxyType({}),
+) -> Routing:
+    """Everything the configuration names, then everything else that is there. `running` engines are used further."""
     config = loaded.config
     found: dict[str, Provider] = {}
     for name, values in config.providers.items():
@@ -36,10 +42,13 @@ async def discover(loaded: settings.Loaded, environ: Mapping[str, str], client: 
             if provider is not None:
                 found[name] = provider
     named = set(_named(config))
-    for provider, answers in await _on_this_machine(rows.values(), environ, client):
-        if answers or provider.name in named:
-            found.setdefault(provider.name, provider)
-    if models.PROVIDER not in found and (engine := embedded()) is not None:
+    here = await _on_this_machine(rows.values(), environ, client)
+    answering = [provider for provider, answers in here if answers]
+    beside = _beside(answering, rows.values(), environ, client)
+    awaited = (provider for provider, _ in here if provider.name in named)
+    for provider in (*answering, *beside, *awaited):
+        found.setdefault(provider.name, provider)
+    if models.PROVIDER not in found and (engine := embedded(running)) is not None:
         found[engine.name] = engine
     return Routing(config, found.values())
 
@@ -73,6 +82,21 @@ async def _on_this_machine(
     return sorted(zip(candidates, answers, strict=True), key=lambda pair: not pair[1])
 
 
+def _beside(
+    servers: Iterable[Provider], rows: Iterable[catalogue.Provider], environ: Mapping[str, str], client: Client
+) -> Iterable[Provider]:
+    """The further APIs of the servers that were found: at the same port, and not asked for models a second time."""
+    apis = [row for row in rows if row.api_of is not None]
+    for server in servers:
+        for row in apis:
+            for base_url in catalogue.local_base_urls(row) if row.api_of == server.name else ():
+                if server.link is not None and f"{base_url}/".startswith(f"{server.link.site}/"):
+                    values = settings.Provider(base_url=base_url)
+                    provider = _from_environment(row.name, values, environ, client, f"as {server.name}")
+                    if provider is not None:
+                        yield provider
+
+
 async def _alive(provider: Provider) -> bool:
     try:
         provider.listed = await list_models(provider, PROBE)
@@ -87,12 +111,13 @@ def _named(config: settings.Config) -> Iterable[str]:
         yield from (target.partition("/")[0] for target in targets)
 
 
-def embedded() -> Provider | None:
+def embedded(running: Mapping[str, Embedded] = MappingProxyType({})) -> Provider | None:
     """The provider `local`: every model on this machine that the embedded engine can run; None if there is none."""
     available = models.available()
     if not available:
         return None
     provider = Provider(models.PROVIDER, "openai-chat", "the embedded engine")
-    provider.engines = {name: Embedded(model.path, name) for name, model in available.items()}
+    provider.engines = {name: running.get(name) or Embedded(model.path, name) for name, model in available.items()}
     provider.listed = tuple(available)
+    provider.continues = catalogue.load()[models.PROVIDER].continues
     return provider

@@ -6,169 +6,173 @@ Decisions are `resilience/`'s; this file carries them out. Whoever wants to know
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-import msgspec
-
-from understudy import clock, dialects
-from understudy.canon import Failed, Fault
-from understudy.gateway import relay, surface
+from understudy import clock
+from understudy.canon import Fault
+from understudy.gateway import hedging, omissions, relay, splicing
 from understudy.gateway.client import Client
+from understudy.gateway.queueing import Queue
 from understudy.gateway.record import Attempt, Exchange, Failure, Outcome
-from understudy.gateway.routing import Route, Target
-from understudy.resilience import Cooldowns, Reaction, State, choose, react, row, seconds_left
+from understudy.gateway.routing import Target
+from understudy.gateway.telling import give_up
+from understudy.resilience import Reaction, State, react, row, splice
 from understudy.upstream import Client as Transport
 
 log = logging.getLogger("understudy")
 
-_PRIVATE = frozenset({"bad_key", "no_credentials", "account_closed", "address_refused", "credit_gone", "spend_cap"})
-"""Faults of the owner's own account. The provider's words about them can name keys and accounts: clients get ours."""
+Attempting = Callable[[Target, Exchange, Client, Transport], Coroutine[Any, Any, Failure | None]]
+"""One try at a target: `relay.attempt` for a chat, `operate.attempt` for what is done beside it."""
 
 
-async def run(exchange: Exchange, client: Client, cooldowns: Cooldowns, transport: Transport) -> Outcome:
+async def run(exchange: Exchange, client: Client, transport: Transport, attempt: Attempting = relay.attempt) -> Outcome:
     """Answer the call from the first target of its route that can. Returns how it ended; the client has its answer."""
-    failures: list[tuple[Target, Failure]] = []
-    route = exchange.route
-    targets = choose(route.targets, cooldowns, exchange.started)
-    for position, target in enumerate(targets):
-        retries, free = route.retries, 1
+    return await _Run(exchange, client, transport, attempt).answered()
+
+
+class _Run:
+    """One call on its way. `_broke` counts the failures before the one by which an answer that had begun broke off."""
+
+    __slots__ = (
+        "_attempt", "_broke", "_client", "_exchange", "_failures", "_free", "_health", "_queue", "_retries",
+        "_transport",
+    )  # fmt: skip
+
+    def __init__(self, exchange: Exchange, client: Client, transport: Transport, attempt: Attempting) -> None:
+        self._exchange = exchange
+        self._client = client
+        self._transport = transport
+        self._attempt = attempt
+        self._health = exchange.health
+        self._queue = Queue(exchange)
+        self._failures: list[tuple[Target, Failure]] = []
+        self._broke = 0
+        self._retries = self._free = 0
+
+    async def answered(self) -> Outcome:
+        while (target := await self._queue.next()) is not None:
+            action = await self._at(target)
+            if action == "answered":
+                return "answered"
+            if action == "surface":
+                break
+            self._queue.moved = True
+        failures = self._failures or self._queue.refusals()
+        return await give_up(self._exchange, failures, self._client, self._broke)
+
+    async def _at(self, target: Target) -> str:
+        """Try `target` until it has answered ("answered"), or what failed says to go on ("fail_over") or "surface"."""
+        exchange, health = self._exchange, self._health
+        self._retries, self._free = exchange.route.retries, 1
         while True:
+            going_on = exchange.splice
+            if going_on is not None and not going_on.use(target):
+                health.dropped(target, clock.monotonic(), clock.monotonic())
+                return "fail_over"
             record = Attempt(target)
+            record.way = going_on.way if going_on is not None else None
+            record.mark = health.sent(target, self._queue.tokens, record.started, first=not exchange.attempts)
             exchange.attempts.append(record)
-            failure = await relay.attempt(target, exchange, client, transport)
-            record.ended = now = clock.monotonic()
+            silence = hedging.silence(target, exchange) if exchange.route.hedge else None
+            if silence is None:
+                failure = await self._try(target, exchange, self._client)
+            else:
+                target, failure = await self._hedged(target, silence)
+                record = exchange.attempts[-1]
+            now = clock.monotonic()
             if failure is None:
                 record.action = "answered"
-                cooldowns.clear(target.place)
+                health.answered(target, record.started, record.first_content, now)
                 return "answered"
-            failures.append((target, failure))
-            state = State(
-                retries=retries,
-                others=len(targets) - position - 1,
-                free=free,
+            reaction = self._reaction(target, failure, now)
+            record.fault, record.action = failure.fault, reaction.action
+            health.failed(target, record.started, failure.fault, reaction, now)
+            if reaction.tell:
+                fault = failure.fault
+                log.warning("%s: %s (status %s, code %s)", target.name, row(fault.kind).what, fault.status, fault.code)
+            if reaction.action != "retry":
+                return reaction.action
+            await clock.sleep(reaction.delay)
+            health.again(target, clock.monotonic())
+
+    async def _try(self, target: Target, exchange: Exchange, client: Client) -> Failure | None:
+        """One attempt; its place at the target is given back if it ends without a word."""
+        record = exchange.attempts[-1]
+        try:
+            return await self._attempt(target, exchange, client, self._transport)
+        except BaseException:
+            self._health.dropped(target, record.started, clock.monotonic())
+            raise
+        finally:
+            record.ended = clock.monotonic()
+
+    def _reaction(self, target: Target, failure: Failure, now: float) -> Reaction:
+        """What to do about a failure, with what is left; and notes of what that uses up."""
+        exchange, client, fault = self._exchange, self._client, failure.fault
+        self._broke += not client.committed
+        self._failures.append((target, failure))
+        going_on = self._go_on(target, fault)
+        if going_on is not None:
+            self._free = len(going_on.left(target))
+        omission = omissions.possible(exchange, target, fault)
+        reaction = react(
+            fault,
+            State(
+                retries=self._retries if self._health.may_retry(target, self._queue.tokens, now) else 0,
+                others=self._queue.others(),
+                free=self._free,
                 committed=client.committed,
-                moved=failures[0][0] is not target,
+                continues=going_on is not None,
+                moved=self._failures[0][0] is not target,
                 remaining=exchange.deadline - now,
                 jitter=clock.random(),
-            )
-            reaction = react(failure.fault, state)
-            record.fault, record.action = failure.fault, reaction.action
-            _cool(target, failure.fault, reaction, cooldowns, now)
-            if reaction.action == "retry":
-                retries -= not reaction.free
-                free -= reaction.free
-                await clock.sleep(reaction.delay)
-                continue
-            break
-        if reaction.action == "surface":
-            break
-    return await _give_up(exchange, failures, client, cooldowns)
+                wall=clock.wall(),
+                without=omission is not None,
+            ),
+        )
+        if reaction.action == "retry":
+            if reaction.without is not None and omission is not None:
+                omissions.note(exchange, target, omission)
+            self._retries -= not reaction.free
+            self._free -= reaction.free
+            if going_on is not None and not reaction.free:
+                going_on.again(target)
+        return reaction
 
+    def _go_on(self, target: Target, fault: Fault) -> splicing.Splice | None:
+        """The state of an answer that another attempt may go on with, after `fault`; None if none may."""
+        exchange, state = self._exchange, self._exchange.splice
+        if not self._client.committed:
+            return None
+        if state is None:
+            exchange.splice = splicing.begin(exchange, fault)
+        elif splice.obstacle(exchange.call.request(), state.said) is not None:
+            exchange.splice = None  # what went on has begun something that cannot be gone on with
+        else:
+            state.broke(target, fault)
+            if fault.kind == "prefill_rejected":
+                target.prefills = False
+        return exchange.splice
 
-def _cool(target: Target, fault: Fault, reaction: Reaction, cooldowns: Cooldowns, now: float) -> None:
-    if reaction.cooling is not None and target.cooldown:
-        cooldowns.start(target.place, reaction.cooling.scope, fault.kind, now, reaction.cooling.seconds)
-    if reaction.tell:
-        log.warning("%s: %s (status %s, code %s)", target.name, row(fault.kind).what, fault.status, fault.code)
+    async def _hedged(self, target: Target, silence: float) -> tuple[Target, Failure | None]:
+        """Try `target`, and the next one beside it when it keeps silent. Returns whose answer it was."""
+        exchange, health = self._exchange, self._health
 
+        async def another() -> tuple[Target, Attempt] | None:
+            other = self._queue.at_once()
+            if other is None:
+                return None
+            beside = Attempt(other)
+            beside.mark = health.sent(other, self._queue.tokens, beside.started, first=False)
+            exchange.attempts.append(beside)
+            return other, beside
 
-async def _give_up(
-    exchange: Exchange, failures: Sequence[tuple[Target, Failure]], client: Client, cooldowns: Cooldowns
-) -> Outcome:
-    """Tell the client, once, in its own dialect. The first fault is the cause; later ones are only consequences."""
-    first, route = failures[0][1], exchange.route
-    if client.committed:
-        await client.write(_broken(exchange, _told(failures[-1:])))
-        await client.end()
-        return "broken"
-    door = exchange.call.door
-    if first.fault.kind == "empty_answer" and first.status == 200 and first.dialect == door.dialect:
-        await client.whole(200, list(first.headers), first.body)  # nobody had more to say
-        return "answered"
-    alone = all(failure.fault.kind == first.fault.kind for _, failure in failures) and len(route.targets) == 1
-    if first.status >= 400 and first.fault.kind not in _PRIVATE and (alone or row(first.fault.kind).surface):
-        if first.dialect == door.dialect and _is_error(first, door.dialect):
-            await client.whole(first.status, list(first.headers), first.body)
-            return "failed"
-        told = msgspec.structs.replace(first.fault, message=first.fault.message or row(first.fault.kind).what)
-    else:
-        told = _told(failures)
-    status, headers, body = dialects.get(door.dialect).encode_fault(told)
-    wait = _soonest(route, cooldowns)
-    if wait is not None and status in (429, 503):
-        headers["retry-after"] = str(max(1, round(wait)))
-    await client.whole(status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
-    return "failed"
-
-
-class _Error(msgspec.Struct):
-    error: dict[str, Any]
-
-
-def _is_error(failure: Failure, dialect: str) -> bool:
-    """Whether a client's SDK will find the message where it looks for it."""
-    if dialect != surface.CHAT:
-        return bool(failure.fault.message)  # read from where the dialect has it
-    try:
-        msgspec.json.decode(failure.body, type=_Error)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
-
-
-def _told(failures: Sequence[tuple[Target, Failure]]) -> Fault:
-    """What the client hears: the first fault's kind and status, and each target's reason in a sentence."""
-    first = failures[0][1].fault
-    entry = row(first.kind)
-    reasons = {
-        target.name: _reason(failure.fault) for target, failure in reversed(failures)
-    }  # the first reason of each target wins, in order of first try
-    ordered = [f"{name}: {reasons[name]}" for name in dict.fromkeys(target.name for target, _ in failures)]
-    return Fault(
-        kind=first.kind,
-        status=entry.status,
-        code=first.kind,
-        type="upstream_error",
-        message=f"No target could answer. {'; '.join(ordered)}.",
-    )
-
-
-def _reason(fault: Fault) -> str:
-    """A fault in words for clients: the provider's, if it spoke; no addresses of ours, nothing of the account."""
-    what = row(fault.kind).what
-    if fault.status is None:
-        return what
-    if fault.kind in _PRIVATE or not fault.message:
-        return f"{what} (HTTP {fault.status})"
-    said = fault.message[:300].rstrip(". ")
-    return f"{what} (HTTP {fault.status}: {said})"
-
-
-def _soonest(route: Route, cooldowns: Cooldowns) -> float | None:
-    """Seconds until the first of the route's targets may be tried again; None if that is unknown."""
-    now = clock.monotonic()
-    running = [cooldowns.of(target.place, now) for target in route.targets]
-    left = [seconds_left(cooldown, now) for cooldown in running if cooldown is not None]
-    known = [seconds for seconds in left if seconds is not None]
-    return min(known) if known else None
-
-
-async def stopped(exchange: Exchange, client: Client) -> None:
-    """The gateway stops before this answer is done: say so, in a way that no client takes for a finished answer."""
-    fault = Fault(
-        "internal", status=503, code="gateway_stopping", type="server_error", message="The gateway is stopping."
-    )
-    if client.committed:
-        await client.write(_broken(exchange, fault))
-        await client.end()
-    else:
-        status, headers, body = dialects.get(exchange.call.door.dialect).encode_fault(fault)
-        await client.whole(status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
-
-
-def _broken(exchange: Exchange, fault: Fault) -> bytes:
-    """The event that ends a stream which cannot be finished."""
-    if exchange.encoder is not None:
-        return exchange.encoder.encode(Failed(fault))
-    return surface.broken(fault, exchange.call.door)
+        *others, last = await hedging.race(target, exchange, self._client, self._try, another, wait=silence)
+        for tried in others:
+            tried.record.action = "hedged"
+            if tried.failure is not None:
+                tried.record.fault = tried.failure.fault
+                reaction = react(tried.failure.fault, State(retries=0, others=1))
+                health.failed(tried.target, tried.record.started, tried.failure.fault, reaction, clock.monotonic())
+        return last.target, last.failure

@@ -38,7 +38,7 @@ async def expanded(body: bytes, headers: Mapping[bytes, bytes], store: Stored) -
         previous = msgspec.json.decode(body, type=_Head).previous_response_id
     except _UNREADABLE:
         return body  # whoever reads it whole will say what is wrong
-    items = await store.expand(previous, _owner(headers)) if previous else None
+    items = await store.expand(previous, owner(headers)) if previous else None
     if items is None:
         return body
     try:
@@ -107,7 +107,7 @@ class Keeper:
             return
         target = exchange.attempts[-1].target if exchange.attempts else ""
         created, model = int(clock.wall()), exchange.call.model
-        store.put(Entry(answer["id"], _owner(headers), created, model, target, items, answer))
+        store.put(Entry(answer["id"], owner(headers), created, model, target, items, answer))
 
     def _answer(self) -> dict[str, Any] | None:
         text = b"".join(self._kept)
@@ -122,28 +122,23 @@ class Keeper:
         return found if isinstance(found, dict) and found.get("object") == "response" else None
 
 
-def _owner(headers: Mapping[bytes, bytes]) -> str:
+def owner(headers: Mapping[bytes, bytes]) -> str:
+    """Whose responses a request with these headers is about."""
     return owner_of(keys.given(headers))
 
 
-async def get(response_id: str, headers: Mapping[bytes, bytes], store: Stored) -> dict[str, Any] | None:
-    """The response as it was answered; None if there is none of this client's."""
-    entry = await store.get(response_id, _owner(headers))
-    return None if entry is None else entry.answer
+def deleted(response_id: str) -> dict[str, Any]:
+    """What a client is told whose response is gone."""
+    return {"id": response_id, "object": "response.deleted", "deleted": True}
 
 
 async def delete(response_id: str, headers: Mapping[bytes, bytes], store: Stored) -> dict[str, Any] | None:
     """Forget a response; None if there was none of this client's. Raises StoredError."""
-    if not await store.delete(response_id, _owner(headers)):
-        return None
-    return {"id": response_id, "object": "response.deleted", "deleted": True}
+    return deleted(response_id) if await store.delete(response_id, owner(headers)) else None
 
 
-async def items(response_id: str, headers: Mapping[bytes, bytes], query: bytes, store: Stored) -> dict[str, Any] | None:
-    """A page of what went into a response; None if there is none of this client's. Raises BadPageError."""
-    entry = await store.get(response_id, _owner(headers))
-    if entry is None:
-        return None
+def items(entry: Entry, query: bytes) -> dict[str, Any]:
+    """A page of what went into a response. Raises BadPageError."""
     said = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
     limit = said.get("limit", "20")
     if not limit.isascii() or not limit.isdigit() or len(limit) > 6:

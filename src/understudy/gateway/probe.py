@@ -30,7 +30,7 @@ class Probed(msgspec.Struct, frozen=True):
 async def probe(gateway: Gateway, route: Route, target: Target) -> Probed:
     """Ask `target` for a short answer by the way every call takes, and hang up at its first content."""
     call = Call(msgspec.json.encode({"model": target.model, **_BODY}), {}, surface.DOORS["/v1/chat/completions"])
-    exchange = Exchange(call, route)
+    exchange = Exchange(call, route, gateway.health)
     record = Attempt(target)
     exchange.attempts.append(record)
     answered = asyncio.Event()

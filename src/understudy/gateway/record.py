@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -12,6 +13,12 @@ from understudy.canon import Fault, Loss
 from understudy.dialects import StreamEncoder
 from understudy.gateway.call import Call
 from understudy.gateway.routing import Route, Target
+
+if TYPE_CHECKING:
+    from understudy.gateway.omissions import Omission
+    from understudy.gateway.splicing import Splice
+    from understudy.gateway.trail import Trail
+    from understudy.resilience import Health, Mark, Way
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -28,7 +35,8 @@ class Attempt:
     """One try of an exchange at one target. Times are `clock.monotonic` seconds, None for what did not happen.
 
     `skipped` counts events of a stream that could not be read and were left out. `losses` are what translation could
-    not carry: of the request from the start, of the answer as it came.
+    not carry: of the request from the start, of the answer as it came. `way` is how it was to go on with an answer that
+    another attempt had begun.
     """
 
     __slots__ = (
@@ -40,9 +48,11 @@ class Attempt:
         "head",
         "label",
         "losses",
+        "mark",
         "skipped",
         "started",
         "target",
+        "way",
     )
 
     def __init__(self, target: Target) -> None:
@@ -57,34 +67,50 @@ class Attempt:
         self.losses: list[Loss] = []
         self.fault: Fault | None = None
         self.action: str | None = None
+        self.way: Way | None = None
+        self.mark: Mark | None = None
 
 
 class Exchange:
     """A call, its route and its attempts. `outcome` is None while it runs; `wall` is the Unix time of its start.
 
-    `encoder` writes the client's stream, if that is a translated one and has begun.
+    `health` is what is known of the targets. `encoder` writes the client's stream, if that is a translated one and has
+    begun. `trail` is what was sent of a stream, and `splice` how it goes on, once it broke off. `omissions` are what
+    targets would not take, by their names. `left_out` says of targets that the call must not go to why that is so.
     """
 
-    __slots__ = ("attempts", "call", "deadline", "encoder", "ended", "id", "outcome", "route", "started", "wall")
+    __slots__ = (
+        "attempts", "call", "deadline", "encoder", "ended", "health", "id", "left_out", "omissions", "outcome", "route",
+        "splice", "started", "trail", "wall",
+    )  # fmt: skip
 
-    def __init__(self, call: Call, route: Route) -> None:
+    def __init__(self, call: Call, route: Route, health: Health) -> None:
         self.wall = clock.wall()
         self.started = clock.monotonic()
         self.id = f"{_PREFIX}{next(_COUNT):08x}"
         self.deadline = self.started + route.deadline
         self.call = call
         self.route = route
+        self.health = health
         self.attempts: list[Attempt] = []
         self.encoder: StreamEncoder | None = None
+        self.trail: Trail | None = None
+        self.splice: Splice | None = None
+        self.omissions: dict[str, tuple[Omission, ...]] = {}
+        self.left_out: Sequence[str] = ()
         self.ended: float | None = None
         self.outcome: Outcome | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A fault, and the provider's answer word for word where it gave one, to pass on if nobody does better."""
+    """A fault, and the provider's answer word for word where it gave one, to pass on if nobody does better.
+
+    `told` is what clients hear of it, where that is not the fault's own words.
+    """
 
     fault: Fault
     status: int = 0
     headers: Headers = []
     body: bytes = b""
     dialect: str = ""
+    told: str = ""

@@ -66,7 +66,7 @@ def _default(kind: type[msgspec.Struct], field: msgspec.structs.FieldInfo) -> st
         return "required"
     if field.default is None and field.name in config.BUILT_IN:
         value = config.BUILT_IN[field.name]
-        shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+        shown = f"{value:g}" if isinstance(value, float) else msgspec.json.encode(value).decode()
         return f"`{shown}`" if kind is config.Defaults else "`[defaults]`"
     default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
     return "" if default is None else f"`{msgspec.json.encode(default).decode()}`"

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from understudy import clock, dialects
 from understudy.canon import Fault, Loss
 from understudy.dialects.wire import Malformed
-from understudy.gateway import surface, translate
+from understudy.gateway import named_files, splicing, surface, translate
 from understudy.gateway.arriving import LARGEST_PREAMBLE, last_piece, transport_fault, whole_body
 from understudy.gateway.client import Client
 from understudy.gateway.record import Exchange, Failure, Headers
-from understudy.gateway.routing import Target, link
+from understudy.gateway.routing import Target
+from understudy.gateway.routing import link as linked
+from understudy.gateway.trail import writing
 from understudy.local.embedded import Embedded, EngineFailed, QueueFull
 from understudy.providers import auth
 from understudy.resilience import classify
@@ -64,7 +66,7 @@ async def _embedded(
                 address = await engine.start()
             if target.link is None or target.link.base_url != address.base_url:
                 headers = auth.headers("bearer", address.key)
-                target.link = link(address.base_url, target.provider.dialect, transport, headers)
+                target.link = linked(address.base_url, target.provider.dialect, transport, headers)
             return await _send(target, exchange, client)
     except TimeoutError:
         return Failure(Fault("first_token_timeout", message=f"{target.name} was not free within {wait:.1f} s"))
@@ -78,17 +80,20 @@ async def _send(target: Target, exchange: Exchange, client: Client) -> Failure |
     call, record, provider = exchange.call, exchange.attempts[-1], target.provider
     # An array can't be cut between elements without being read: it is written anew from events.
     own = provider.dialect == call.door.dialect and call.door.form != "array"
+    own = own and exchange.splice is None and target.name not in exchange.omissions
     try:
-        body = _own_body(target, exchange) if own else await translate.body_for(target, exchange)
+        body = _own_body(target, exchange) if own else await _other_body(target, exchange)
     except Malformed as error:
         return Failure(Fault("malformed_request", status=400, param=error.field, message=str(error), phase="send"))
     except translate.StrictError as error:
         return Failure(Fault("lossy", status=400, param=error.field, message=str(error), phase="send"))
-    assert target.link is not None
+    except named_files.UnheldError as error:
+        return Failure(Fault("unsupported", status=400, param=error.field, message=str(error), phase="send"))
+    link = splicing.link_to(target, exchange.splice)
     form = call.door.form if own else ""
-    head = target.link.start(target.model, stream=call.stream, form=form) + call.lines_for(target)
+    head = link.start(target.model, stream=call.stream, form=form) + call.lines_for(target)
     if provider.signer is not None:
-        url = target.link.site + target.link.where(target.model, stream=call.stream, form=form)
+        url = link.site + link.where(target.model, stream=call.stream, form=form)
         try:
             async with asyncio.timeout(min(exchange.route.clocks.first_token, exchange.deadline - clock.monotonic())):
                 signed = await provider.signer("POST", url, ((b"content-type", b"application/json"),), body)
@@ -98,17 +103,19 @@ async def _send(target: Target, exchange: Exchange, client: Client) -> Failure |
             return Failure(Fault("no_credentials", message="Credentials did not come in time.", phase="send"))
         head += b"".join([b"%b: %b\r\n" % pair for pair in signed])
     head = b"%bcontent-length: %d\r\n\r\n" % (head, len(body))
-    clocks = exchange.route.clocks if call.stream else exchange.route.whole_clocks
+    clocks = exchange.route.clocks_for(target, stream=call.stream)
     try:
-        response = await target.link.origin.send(head, body, clocks, exchange.deadline)
+        response = await link.origin.send(head, body, clocks, exchange.deadline)
     except TransportError as error:
         return Failure(transport_fault(error, "send" if error.sent else "connect"))
     record.connected, record.head = response.connected, response.head_at
+    exchange.health.heard(target, response.headers, record.mark, response.head_at, refused=response.status == 429)
     try:
-        headers = _passed_on(response.headers)
+        headers = passed_on(response.headers)
         stream = response.status == 200 and call.stream and _is_stream(headers, provider.dialect)
         if not own:
-            return await (translate.stream if stream else translate.whole)(response, target, exchange, client)
+            streamed = translate.stream if exchange.splice is None else splicing.stream
+            return await (streamed if stream else translate.whole)(response, target, exchange, client)
         if stream:
             return await _stream(response, headers, exchange, client)
         return await _whole(response, headers, exchange, client)
@@ -119,14 +126,19 @@ async def _send(target: Target, exchange: Exchange, client: Client) -> Failure |
 
 
 def _own_body(target: Target, exchange: Exchange) -> bytes:
-    """The body for a target of the client's dialect. Raises Malformed, StrictError."""
-    body = exchange.call.body_for(target)
+    """The body for a target of the client's dialect. Raises Malformed, StrictError, UnheldError."""
+    body = named_files.body(exchange.call.body_for(target), target)
     if exchange.call.unsealed:
         exchange.attempts[-1].losses = translate.accepted(target, exchange.route, [_UNSEALED])
     return body
 
 
-def _passed_on(headers: Headers) -> Headers:
+async def _other_body(target: Target, exchange: Exchange) -> bytes:
+    """The body for any other target, or for one that is to go on with an answer. Raises Malformed, StrictError."""
+    return await (translate.body_for if exchange.splice is None else splicing.body_for)(target, exchange)
+
+
+def passed_on(headers: Headers) -> Headers:
     """A provider's headers without those that are not for the client."""
     listed = dict(headers).get(b"connection", b"")
     if listed and listed not in (b"keep-alive", b"close"):
@@ -142,6 +154,7 @@ def _is_stream(headers: Headers, dialect: str) -> bool:
 async def _stream(response: Response, headers: Headers, exchange: Exchange, client: Client) -> Failure | None:
     record, name = exchange.attempts[-1], exchange.call.door.dialect
     watch = dialects.watch(name)
+    write: Callable[[bytes], Coroutine[Any, Any, None]] = client.write
     held: list[bytes] = []
     size = 0
     while True:
@@ -154,11 +167,12 @@ async def _stream(response: Response, headers: Headers, exchange: Exchange, clie
             break
         if client.committed:
             if ready:
-                await client.write(ready)
+                await write(ready)
         elif watch.content:
             record.first_content = clock.monotonic()
             await client.start(200, headers)
-            await client.write(b"".join((*held, ready)))
+            write = writing(exchange, client)
+            await write(b"".join((*held, ready)))
             held.clear()
         else:
             held.append(ready)
@@ -169,11 +183,12 @@ async def _stream(response: Response, headers: Headers, exchange: Exchange, clie
     rest = b"".join((*held, ready))
     if watch.fault is not None:
         if client.committed and rest:
-            await client.write(rest)
+            await write(rest)
         return Failure(classify(watch.fault, name))
-    # A finish other than a plain stop says something, even without content.
-    if not watch.content and watch.finish in (None, "stop"):
-        return Failure(Fault("empty_answer", status=200, phase="stream"), 200, headers, rest, name)
+    # A finish that says more than a plain stop is an answer, even without content; one that says it failed is none.
+    if not watch.content and watch.finish in (None, "stop", "error"):
+        kind = "empty_answer" if watch.finish is not None else "stream_cut"  # without any event, nobody finished
+        return Failure(Fault(kind, status=200, phase="stream"), 200, headers, rest, name)
     if not client.committed:
         record.first_content = clock.monotonic()
         await client.start(200, headers)

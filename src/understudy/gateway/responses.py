@@ -8,7 +8,9 @@ Shapes are those of OpenAI's own specification (`CreateResponse.input`, `Respons
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -32,12 +34,86 @@ _PREFIXES = {
 """What the ids of items begin with, for those that came without one."""
 
 
-class BadPageError(ValueError):
-    """A page of items was asked for that does not exist. `param` is the query parameter at fault."""
+class BadQueryError(ValueError):
+    """A query asks for what cannot be given. `param` is the parameter at fault."""
 
     def __init__(self, param: str, message: str) -> None:
         super().__init__(message)
         self.param = param
+
+
+class BadPageError(BadQueryError):
+    """A page of items was asked for that does not exist."""
+
+
+class Retrieval(msgspec.Struct, frozen=True):
+    """What the query of `GET /v1/responses/{id}` asks for; `after` is the number of the last event that is known."""
+
+    stream: bool = False
+    after: int = -1
+    include: tuple[str, ...] = ()
+
+
+_INCLUDES: dict[str, tuple[str, str]] = {
+    "file_search_call.results": ("file_search_call", "results"),
+    "web_search_call.results": ("web_search_call", "results"),
+    "web_search_call.action.sources": ("web_search_call", "action.sources"),
+    "code_interpreter_call.outputs": ("code_interpreter_call", "outputs"),
+    "reasoning.encrypted_content": ("reasoning", "encrypted_content"),
+    "message.output_text.logprobs": ("message", "content.logprobs"),
+    # Of the input, which no response has in it: nothing of theirs can be missing.
+    "message.input_image.image_url": ("", ""),
+    "computer_call_output.output.image_url": ("", ""),
+}
+"""`IncludeEnum` of the API: the type of an output item, and the field of it that a response has only if asked to."""
+
+
+def retrieval(query: bytes) -> Retrieval:
+    """Read the query of a retrieval. `include_obfuscation` is let through: events are as the provider made them.
+
+    Raises:
+        BadQueryError: a value that the parameter cannot have.
+    """
+    said = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    stream, after = said.get("stream", ["false"])[-1], said.get("starting_after", [None])[-1]
+    if stream not in ("true", "false"):
+        raise BadQueryError("stream", "stream has to be true or false")
+    if after is not None:
+        if not after.isascii() or not after.isdigit() or len(after) > 9:
+            raise BadQueryError("starting_after", "starting_after has to be the number of an event")
+        if stream == "false":
+            raise BadQueryError("starting_after", "starting_after needs stream=true")
+    include = (*said.get("include", ()), *said.get("include[]", ()))
+    for value in include:
+        if value not in _INCLUDES:
+            raise BadQueryError("include", f"{value[:100]!r} cannot be included; known are {', '.join(_INCLUDES)}")
+    return Retrieval(stream == "true", -1 if after is None else int(after), include)
+
+
+def check_includes(answer: dict[str, Any], include: Iterable[str]) -> None:
+    """Make sure that `answer`, as it was kept, has all that it is to include: a provider is not asked again.
+
+    Raises:
+        BadQueryError: an item lacks the field.
+    """
+    output = answer.get("output")
+    for value in include:
+        kind, path = _INCLUDES[value]
+        for item in output if isinstance(output, list) else ():
+            if isinstance(item, dict) and item.get("type") == kind != "" and not _has(item, path.split(".")):
+                why = f"{value} is not in this response: it has to be asked for when a response is created"
+                raise BadQueryError("include", why)
+
+
+def _has(value: Any, path: list[str]) -> bool:
+    """Whether `path` leads to something, in each element of what is a list."""
+    if isinstance(value, list):
+        return all(_has(each, path) for each in value)
+    if not path or not isinstance(value, dict):
+        return value is not None
+    if path == ["logprobs"]:  # not null but empty where nobody asked; a refusal has none
+        return bool(value.get("logprobs")) or not value.get("text")
+    return _has(value.get(path[0]), path[1:])
 
 
 def input_items_of(body: bytes) -> list[Item]:

@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,7 +20,7 @@ from understudy.gateway import config as settings
 from understudy.gateway import surface
 from understudy.local.embedded import Embedded
 from understudy.providers import auth, catalogue, signing
-from understudy.resilience import Place
+from understudy.resilience import Order, Place
 from understudy.upstream import Client, Clocks, Origin, split_url
 
 FORWARDED = frozenset({b"idempotency-key", b"x-client-request-id", b"traceparent", b"tracestate", b"accept-language"})
@@ -65,20 +66,26 @@ class Provider:
     """A provider that calls can be sent to: its row, its credentials, its connections.
 
     `link` is None for the embedded engines, which have one each. `found` says in words for people where the provider
-    comes from. `listed` are the model names it is known to serve, `serves` patterns of further ones.
+    comes from. `account` is the provider of which this is a further API, else its own name. `listed` are the model
+    names it is known to serve, `serves` patterns of further ones.
     """
 
     __slots__ = (
-        "cooldown", "dialect", "engines", "forward", "forward_foreign", "found", "key_label", "link", "listed",
-        "listing", "name", "serves", "signer",
+        "account", "continues", "continues_link", "continues_models", "cooldown", "dialect",
+        "engines", "forward", "forward_foreign", "found", "key_label", "link", "listed",
+        "listing", "name", "serves", "signer", "thinks_long", "with_other_keys",
     )  # fmt: skip
 
     def __init__(self, name: str, dialect: str, found: str) -> None:
         self.name = name
+        self.account = name
         self.dialect = dialect
         self.found = found
         self.key_label = ""
         self.cooldown = True
+        self.continues: catalogue.Continuation | None = None
+        self.continues_models: tuple[str, ...] = ("*",)
+        self.continues_link: Link | None = None
         self.forward = FORWARDED | surface.FORWARDED.get(dialect, frozenset())
         self.forward_foreign = FORWARDED
         self.serves: tuple[str, ...] = ()
@@ -87,6 +94,8 @@ class Provider:
         self.link: Link | None = None
         self.engines: Mapping[str, Embedded] = {}
         self.signer: signing.Signer | None = None
+        self.thinks_long: tuple[str, ...] = ()
+        self.with_other_keys: tuple[Provider, ...] = ()
 
     def serving(self, model: str) -> bool:
         """Whether `model`, a bare name, is known to be this provider's."""
@@ -94,9 +103,26 @@ class Provider:
 
 
 class Target:
-    """One provider's model. An embedded one has an `engine`, and a `link` only once that has started."""
+    """One provider's model. An embedded one has an `engine`, and a `link` only once that has started.
 
-    __slots__ = ("cooldown", "engine", "label", "link", "model", "name", "place", "provider")
+    `prefills` says whether it goes on with an answer that it is given the beginning of, as far as that is known:
+    it is False once a provider has refused. `thinks` says that its first word may take minutes. `keys` are the same
+    target with each of the provider's keys, itself first; empty where there is one key.
+    """
+
+    __slots__ = (
+        "cooldown",
+        "engine",
+        "keys",
+        "label",
+        "link",
+        "model",
+        "name",
+        "place",
+        "prefills",
+        "provider",
+        "thinks",
+    )
 
     def __init__(self, provider: Provider, model: str) -> None:
         self.name = f"{provider.name}/{model}"
@@ -105,6 +131,13 @@ class Target:
         self.provider = provider
         self.model = model
         self.cooldown = provider.cooldown
+        self.prefills = provider.continues is not None and any(
+            fnmatch.fnmatchcase(model, pattern) for pattern in provider.continues_models
+        )
+        self.thinks = any(fnmatch.fnmatchcase(model, pattern) for pattern in provider.thinks_long)
+        self.keys: tuple[Target, ...] = ()
+        if provider.with_other_keys:
+            self.keys = (self, *(Target(other, model) for other in provider.with_other_keys))
         self.engine = provider.engines.get(model)
         self.link = provider.link
         endpoint = provider.link.base_url if provider.link else self.name
@@ -112,20 +145,41 @@ class Target:
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A name that clients ask for. `whole_clocks` are for answers not streamed; `why` is for people."""
+    """A name that clients ask for. `whole_clocks` are for answers not streamed; `why` is for people.
+
+    The clocks of targets that think long wait longer where the configuration does not say how long. `weights` go with
+    `targets`; empty: equal.
+    """
 
     name: str
     targets: tuple[Target, ...]
     clocks: Clocks
     whole_clocks: Clocks
+    thinking_clocks: Clocks
+    thinking_whole_clocks: Clocks
     deadline: float
     retries: int
     why: str
+    order: Order = "listed"
+    affinity: bool = False
+    weights: tuple[float, ...] = ()
+    keep_alive: float = 0.0
+    hedge: bool = False
+    mid_stream: str = "continue"
     strict: bool = False
+    other_vector_space: bool = False
+
+    def clocks_for(self, target: Target, *, stream: bool) -> Clocks:
+        """The clocks of an attempt at `target`."""
+        if target.thinks:
+            return self.thinking_clocks if stream else self.thinking_whole_clocks
+        return self.clocks if stream else self.whole_clocks
 
 
 class NoRouteError(Exception):
     """No target for the name asked for. `near` are names that would work."""
+
+    code, param = "model_not_found", "model"
 
     def __init__(self, model: str, near: Sequence[str]) -> None:
         self.model, self.near = model, near
@@ -162,6 +216,15 @@ class Routing:
             self._on_demand[model] = route
         return route
 
+    def only(self, provider: Provider, what: str) -> Route:
+        """The way to one provider and no other, for what it alone holds: `what` stands where a model's name would."""
+        target = self._target(f"{provider.name}/{what}")
+        return self._route(what, [target], self.config.defaults, f"{provider.name} holds it", own=False)
+
+    def known(self) -> list[Target]:
+        """Every target that a route names, or a call has been for, once for each key."""
+        return [one for target in self._targets.values() for one in target.keys or (target,)]
+
     def names(self) -> list[str]:
         """Every name that is known to work, routes first."""
         full = [f"{provider.name}/{model}" for provider in self.providers.values() for model in provider.listed]
@@ -193,26 +256,41 @@ class Routing:
     def _route(
         self, name: str, targets: list[Target], values: settings.RouteSettings, why: str, *, own: bool = True
     ) -> Route:
-        def setting(field: str) -> float:
-            for source in (values, self.config.defaults):
-                value = getattr(source, field)
-                if value is not None:
-                    return float(value)
-            return float(settings.BUILT_IN[field])
+        def said(field: str) -> Any:
+            own = getattr(values, field)
+            return own if own is not None else getattr(self.config.defaults, field)
+
+        def setting(field: str, built_in: Mapping[str, Any] = settings.BUILT_IN) -> Any:
+            value = said(field)
+            return built_in[field] if value is None else value
 
         if own:
             targets = list(dict.fromkeys([*targets, *self._substitutes]))
-        clocks = Clocks(
-            connect=setting("connect_timeout"),
-            first_token=setting("first_token_timeout"),
-            liveness=setting("liveness_timeout"),
-            progress=setting("progress_timeout"),
-        )
-        whole = Clocks(clocks.connect, setting("answer_timeout"), clocks.liveness, clocks.progress)
+
+        def clocks(first: str, built_in: Mapping[str, Any]) -> Clocks:
+            names = ("connect_timeout", first, "liveness_timeout", "progress_timeout")
+            return Clocks(*(float(setting(name, built_in)) for name in names))
+
+        short, long = settings.BUILT_IN, {**settings.BUILT_IN, **settings.THINKING}
         return Route(
-            name, tuple(targets), clocks, whole, setting("deadline"), int(setting("retries")), why,
-            strict=bool(setting("strict")),
-        )  # fmt: skip
+            name,
+            tuple(targets),
+            clocks("first_token_timeout", short),
+            clocks("answer_timeout", short),
+            clocks("first_token_timeout", long),
+            clocks("answer_timeout", long),
+            float(setting("deadline")),
+            setting("retries"),
+            why,
+            order=setting("order"),
+            affinity=setting("affinity"),
+            weights=tuple(values.weights) if isinstance(values, settings.Route) else (),
+            keep_alive=setting("keep_alive"),
+            hedge=setting("hedge"),
+            mid_stream=setting("mid_stream"),
+            strict=setting("strict"),
+            other_vector_space=setting("other_vector_space"),
+        )
 
     def _expand(self, names: Sequence[str], within: str) -> list[Target]:
         """The targets behind `names`, routes among them replaced by theirs. The configuration has no circles."""
@@ -242,6 +320,8 @@ def configured(
     base_url = values.base_url or (catalogue.resolve_base_url(row, environ) if row else None)
     if base_url is None:
         return None
+    if values.api_keys:
+        return _with_keys(name, values, environ, client, found)
     scheme = values.auth or (row.auth if row else "bearer")
     key, label = _credential(row, values, environ)
     signer = scheme if scheme in signing.SIGNERS else row.signed if row is not None and key is None else None
@@ -249,13 +329,17 @@ def configured(
         return None
     provider = Provider(name, values.dialect or (row.dialect if row else ""), found)
     provider.key_label = label
+    if row is not None and row.api_of is not None and values.api_key is None:
+        provider.account = row.api_of
     provider.cooldown = values.cooldown
     also = {header.lower().encode() for header in values.forward}
     provider.forward |= also
     provider.forward_foreign |= also
     provider.serves = row.serves if row else ()
     provider.listed = tuple(values.models)
+    _continuing(provider, values, row)
     provider.listing = row.listing if row else "/models"
+    provider.thinks_long = row.thinks_long if row else ()
     if signer is not None:
         provider.signer = signing.SIGNERS[signer](environ)
         key = None
@@ -264,7 +348,32 @@ def configured(
     extra += [(k.lower().encode(), settings.reveal(v, environ).encode()) for k, v in values.headers.items()]
     pairs = (*(auth.headers(scheme, key) if key is not None else ()), *extra)
     provider.link = link(base_url, provider.dialect, client, pairs)
+    if provider.continues == "prefix-beta" and row is not None and row.continues_base_url is not None:
+        provider.continues_link = link(row.continues_base_url, provider.dialect, client, pairs)
     return provider
+
+
+def _with_keys(
+    name: str, values: settings.Provider, environ: Mapping[str, str], client: Client, found: str
+) -> Provider | None:
+    """The provider with the first of its keys, which knows itself with the others."""
+    each = [msgspec.structs.replace(values, api_key=key, api_keys=[]) for key in values.api_keys]
+    made = [configured(name, one, environ, client, found) for one in each]
+    found_all = [provider for provider in made if provider is not None]
+    if not found_all:
+        return None
+    found_all[0].with_other_keys = tuple(found_all[1:])
+    return found_all[0]
+
+
+def _continuing(provider: Provider, values: settings.Provider, row: catalogue.Provider | None) -> None:
+    """What is known of how it goes on with a started answer: the configuration's word, else its row's."""
+    if provider.dialect == surface.COHERE:
+        return  # its conversations must end with somebody else's turn
+    if values.continues is not None:
+        provider.continues = None if values.continues == "no" else values.continues
+    elif row is not None and row.dialect == provider.dialect:
+        provider.continues, provider.continues_models = row.continues, row.continues_models
 
 
 def link(base_url: str, dialect: str, client: Client, headers: Iterable[tuple[bytes, bytes]]) -> Link:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from understudy import clock
 from understudy.gateway import surface
-from understudy.gateway.app import CLIENT_LEFT, DEPARTED, Gateway
+from understudy.gateway.app import CLIENT_LEFT, DEPARTED, SEVER, Gateway
 from understudy.gateway.surface import Door
 from understudy.gateway.turn import Turn
 
@@ -88,6 +90,18 @@ class Protocol(HttpToolsProtocol):
         else:
             self.turn = None
             super().on_headers_complete()
+            self.scope[SEVER] = partial(self._sever, self.cycle)  # type: ignore[literal-required]  # as DEPARTED
+
+    def _sever(self, cycle: RequestResponseCycle) -> None:
+        """Close the connection amid an answer."""
+        cycle.disconnected = True  # uvicorn need not do it, nor complain
+        if cycle.scope["http_version"] == "1.0":
+            # Its answers may end with the connection (RFC 9112, 6.3): to clients like some proxies a close is an end.
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def _door(self) -> Door | None:
         """What this request's URL says, if it is a call."""
@@ -188,7 +202,7 @@ class Server(uvicorn.Server):
             from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415  # rarely on, and not free to import
 
             app = CORSMiddleware(
-                app, allow_origins=limits.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"],
+                app, allow_origins=limits.cors_origins, allow_methods=["GET", "POST", "DELETE"], allow_headers=["*"],
                 expose_headers=[f"x-understudy-{name}" for name in ("exchange", "target", "attempts", "losses")],
             )  # fmt: skip
         config = uvicorn.Config(

@@ -34,6 +34,10 @@ MAX_PENDING = 256
 """Entries that may wait for a slow disk before more are lost: they are whole conversations, held in memory."""
 
 _BATCH = 64
+_SHORT = 4096
+"""Bytes below which a value is kept as it is."""
+_JSON = (b"[", b"{")
+"""What an entry's values begin with where they are not compressed; zlib's data never does."""
 _UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What a value that has no form in JSON or SQLite raises: half a surrogate pair, a number or a depth beyond bounds."""
 _BROKEN = (sqlite3.Error, OSError, zlib.error, msgspec.MsgspecError, *_UNWRITABLE)
@@ -132,6 +136,7 @@ class Stored:
         self._write_lock = threading.Lock()
         # A database in memory belongs to its one connection; of a file, reading need not wait for writing.
         self._read_lock = self._write_lock if self._in_memory else threading.Lock()
+        self._opening = threading.Lock()
 
     @property
     def _in_memory(self) -> bool:
@@ -332,6 +337,10 @@ class Stored:
 
     def _open(self) -> sqlite3.Connection:
         """A connection to a file that only this user can read: what lies in it is conversations."""
+        with self._opening:  # two that make the same new file would lock each other out
+            return self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
         if not self._in_memory:
             path = Path(self.path)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -380,8 +389,10 @@ def _migrate(db: sqlite3.Connection) -> None:
 
 
 def _pack(value: Any) -> bytes:
-    return zlib.compress(msgspec.json.encode(value), 1)
+    """JSON, compressed unless it is short: compressing those takes twice as long as all the rest of writing them."""
+    data = msgspec.json.encode(value)
+    return data if len(data) < _SHORT else zlib.compress(data, 1)
 
 
 def _unpack(data: bytes) -> Any:
-    return msgspec.json.decode(zlib.decompress(data))
+    return msgspec.json.decode(data if data[:1] in _JSON else zlib.decompress(data))

@@ -111,11 +111,13 @@ def door(path: str, query: str = "") -> Door | None:
 
 _SPOKEN_BELOW = (
     ("/v1beta/", GEMINI),
+    ("/upload/", GEMINI),
     ("/v1alpha/", GEMINI),
     ("/v1beta1/", GEMINI),
     ("/v1/messages", ANTHROPIC),
     ("/v1/responses", RESPONSES),
     ("/v1/completions", COMPLETIONS),
+    ("/v1/rerank", COHERE),
     ("/v1/", CHAT),
     ("/v2/", COHERE),
     ("/api/", OLLAMA),

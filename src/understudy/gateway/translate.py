@@ -7,6 +7,8 @@ and in a header; a route with `strict` refuses instead.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from understudy import clock, dialects
@@ -22,12 +24,13 @@ from understudy.canon import (
 )
 from understudy.dialects.watch import says_something
 from understudy.dialects.wire import Malformed
-from understudy.gateway import surface
+from understudy.gateway import named_files, omissions, surface
 from understudy.gateway.arriving import LARGEST_PREAMBLE, whole_body
 from understudy.gateway.call import Call
 from understudy.gateway.client import Client
 from understudy.gateway.record import Exchange, Failure, Headers
 from understudy.gateway.routing import Route, Target
+from understudy.gateway.trail import begun
 from understudy.resilience import classify
 from understudy.upstream import Response, TransportError
 
@@ -53,8 +56,11 @@ class StrictError(Exception):
         )
 
 
-async def body_for(target: Target, exchange: Exchange) -> bytes:
-    """The client's request in the target's dialect; what it lost is on the attempt. Raises Malformed, StrictError."""
+async def body_for(target: Target, exchange: Exchange, change: Callable[[Request], Request] | None = None) -> bytes:
+    """The client's request in the target's dialect; what it lost is on the attempt.
+
+    `change`, if given, is made to the canonical form first. Raises Malformed, StrictError, UnheldError.
+    """
     request, dialect = exchange.call.request(), target.provider.dialect
     usage = request.include_usage
     if request.stream and dialect in _ASKS_FOR_USAGE:
@@ -62,10 +68,18 @@ async def body_for(target: Target, exchange: Exchange) -> bytes:
     unfetched: tuple[Loss, ...] = ()
     if b"http" in exchange.call.body:
         request, unfetched = await _fetched(exchange.call, dialect)
+    request = named_files.request(request, target, exchange.call.body)
+    if change is not None:
+        request = change(request)
+    omitted = exchange.omissions.get(target.name, ())
+    request, without = omissions.changed(request, omitted) if omitted else (request, [])
     # Some dialects choose forms by the model's name: it must be the target's before encoding.
     request = msgspec.structs.replace(request, model=target.model, include_usage=usage)
     body, lost = dialects.get(dialect).encode_request(request)
-    exchange.attempts[-1].losses = accepted(target, exchange.route, [*unfetched, *lost])
+    if omitted:
+        body, cut = omissions.cut(body, omitted)
+        without += cut
+    exchange.attempts[-1].losses = accepted(target, exchange.route, [*unfetched, *without, *lost])
     return body
 
 
@@ -126,18 +140,21 @@ async def stream(response: Response, target: Target, exchange: Exchange, client:
     name, call, record = target.provider.dialect, exchange.call, exchange.attempts[-1]
     decoder = dialects.get(name).StreamDecoder()
     encoder = surface.stream_encoder(call.door, call.request())
+    trail = begun(exchange)
     known = len(record.losses)
     held: list[bytes] = []
     size = 0
     content = False
     while True:
-        events = await _next(response, decoder)
+        events = await next_events(response, decoder)
         last = events.pop() if events and events[-1].__class__ in _TERMINAL else None
         if any(map(says_something, events)):
             content = True
             response.progressed()
         record.skipped += sum([event.__class__ is Skipped for event in events])
         out = b"".join([encoder.encode(event) for event in events])
+        if trail is not None:
+            trail.said.note_all(events)
         if isinstance(last, Failed):
             if client.committed and out:
                 await client.write(out)
@@ -163,7 +180,7 @@ async def stream(response: Response, target: Target, exchange: Exchange, client:
             held.clear()
 
 
-async def _next(response: Response, decoder: dialects.StreamDecoder) -> list[Event]:
+async def next_events(response: Response, decoder: dialects.StreamDecoder) -> list[Event]:
     """The events of the next piece. Raises TransportError, unless the answer is whole without more."""
     try:
         data = await response.read()
