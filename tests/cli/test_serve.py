@@ -1,5 +1,6 @@
 """`understudy serve` and `understudy sim` as processes: start, stop, and what happens to those who are being served."""
 
+import gc
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ import pytest
 from tests.cli.process import Process, run
 from tests.gateway.sockets import Line, Provider
 from tests.running import read
+from understudy.cli import serve as serving
 
 CALL = {"stream": True, "messages": [{"role": "user", "content": "Tell me something about foxes"}]}
 BOX = '[server]\nport = 0\ndrain = {drain}\n[providers.box]\ndialect = "openai-chat"\nbase_url = "{url}"\n'
@@ -131,3 +133,16 @@ def test_an_address_that_is_taken_is_told_with_a_way_out(sim):
         assert code == 1
         assert errors.startswith(f"Cannot listen on 127.0.0.1:{port}: ")
         assert "Traceback" not in errors
+
+
+def test_garbage_is_collected_seldom_and_what_was_loaded_at_the_start_never():
+    usual = gc.get_threshold()
+    try:
+        serving._collect_seldom()
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] > 10 * usual[0]
+        assert gc.get_threshold()[1:] == usual[1:]
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*usual)

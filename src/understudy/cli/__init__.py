@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from understudy.cli import check, demo, explain, pull, serve, sim
+from understudy.cli import check, demo, events, explain, pull, serve, sim, target, targets
 
 app = typer.Typer(
     name="understudy",
@@ -18,8 +18,11 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: Rich would triple the time it takes
     pretty_exceptions_enable=False,
 )
-for verb in (serve.serve, check.check, explain.explain, demo.demo, pull.pull, sim.sim):
+for verb in (
+    serve.serve, check.check, explain.explain, targets.targets, events.events, demo.demo, pull.pull, sim.sim,
+):  # fmt: skip
     app.command()(verb)
+app.add_typer(target.app, name="target")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,4 +1,4 @@
-"""`understudy demo`: a provider fails, an open model answers, and a time line shows what happened."""
+"""`understudy demo`: a provider fails, an open model answers or finishes the sentence, and time lines show how."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 ROUTE = "assistant"
 FAILURE = "status:code=503"
-QUESTIONS = ("Say hello.", "What is the capital of France? Answer in one short sentence.")
+BREAK = "cut:after=9"
+QUESTIONS = (
+    "Say hello.",
+    "What is the capital of France? Answer in one short sentence.",
+    "Write one sentence about the sea.",
+)
 
 
 def demo(
@@ -27,7 +32,9 @@ def demo(
 ) -> None:
     """Watch a fail-over: a simulated provider answers, breaks, and the embedded open model takes the call.
 
-    Exit code: 0 the open model answered, 1 it did not.
+    Then it breaks once more, in mid-sentence, and the open model goes on from there.
+
+    Exit code: 0 the open model answered both times, 1 it did not.
 
     Example: understudy demo --failure silent
     """
@@ -45,7 +52,7 @@ def demo(
         typer.echo(msgspec.json.format(msgspec.json.encode(facts)).decode())
     if svg is not None:
         svg.write_text(_picture(console), "utf-8")
-    if not facts["moved"]:
+    if not (facts["moved"] and facts["continued"]):
         raise typer.Exit(1)
 
 
@@ -102,12 +109,20 @@ retries = 0
         provider.switch("vendor-model", failure)
         console.print(f"\n[bold red]The provider breaks now[/] ({failure})")
         answers.append(await _ask(console, server.url, QUESTIONS[1]))
+        provider.switch("vendor-model", BREAK)
+        for target in gateway.routing.routes[ROUTE].targets:
+            gateway.health.reopen(target.place)  # as `understudy target reopen` does: what broke is repaired
+        console.print(f"\n[bold red]It is repaired, and breaks in mid-sentence[/] ({BREAK})")
+        answers.append(await _ask(console, server.url, QUESTIONS[2]))
     finally:
         server.should_exit = True
         await serving
         await provider.stop()
     facts = _facts(exchanges, answers, failure)
-    _time_line(console, exchanges[-1], facts)
+    _time_line(console, exchanges[1], "second")
+    _conclude(console, facts)
+    _time_line(console, exchanges[2], "third")
+    _show_seam(console, facts, answers[2])
     return facts
 
 
@@ -145,8 +160,9 @@ async def _ask(console: Console, url: str, question: str) -> str:
 
 
 def _facts(exchanges: list[Exchange], answers: list[str], failure: str) -> dict[str, Any]:
-    last = exchanges[-1]
+    last, broken = exchanges[1], exchanges[2]
     first, final = last.attempts[0], last.attempts[-1]
+    seams = broken.splice.seams if broken.splice is not None else []
     fault = first.fault
     detect = (first.ended or first.started) - last.started
     token = None if final.first_content is None else final.first_content - last.started
@@ -157,7 +173,8 @@ def _facts(exchanges: list[Exchange], answers: list[str], failure: str) -> dict[
         "fault": fault.kind if fault else None,
         "detected_seconds": detect,
         "first_token_seconds": token,
-        "moved": last.outcome == "answered" and final.target.startswith("local/") and bool(answers[-1].strip()),
+        "moved": last.outcome == "answered" and final.target.startswith("local/") and bool(answers[1].strip()),
+        "continued": seams if broken.outcome == "answered" else [],
         "attempts": [
             {
                 "target": attempt.target,
@@ -172,20 +189,21 @@ def _facts(exchanges: list[Exchange], answers: list[str], failure: str) -> dict[
     }
 
 
-def _time_line(console: Console, exchange: Exchange, facts: dict[str, Any]) -> None:
+def _time_line(console: Console, exchange: Exchange, which: str) -> None:
     from rich.table import Table
 
     table = Table(
         "after",
         "target",
         "what happened",
-        title=f"What happened to the second call  ({exchange.id})",
+        title=f"What happened to the {which} call  ({exchange.id})",
         title_justify="left",
     )
     for attempt in exchange.attempts:
         colour = "green" if attempt.target.startswith("local/") else "yellow"
         name = f"[{colour}]{attempt.target}[/]"
-        table.add_row(_ms(attempt.started - exchange.started), name, "asked")
+        asked = "asked" if attempt.way is None else f"asked to go on ({attempt.way})"
+        table.add_row(_ms(attempt.started - exchange.started), name, asked)
         if attempt.fault is not None:
             status = f" (HTTP {attempt.fault.status})" if attempt.fault.status else ""
             what = f"[red]fault: {attempt.fault.kind}{status}[/], {(attempt.action or '').replace('_', ' ')}"
@@ -195,6 +213,9 @@ def _time_line(console: Console, exchange: Exchange, facts: dict[str, Any]) -> N
             table.add_row(_ms((attempt.ended or attempt.started) - exchange.started), name, "[green]answer complete[/]")
     console.print()
     console.print(table)
+
+
+def _conclude(console: Console, facts: dict[str, Any]) -> None:
     if facts["moved"]:
         console.print(
             f"Fault detected after {_ms(facts['detected_seconds'])}, first token from the open model after "
@@ -202,6 +223,18 @@ def _time_line(console: Console, exchange: Exchange, facts: dict[str, Any]) -> N
         )
     else:
         console.print("[red]The open model did not answer.[/] `understudy check --probe` says more.")
+
+
+def _show_seam(console: Console, facts: dict[str, Any], answer: str) -> None:
+    """The third answer once more, each part in the colour of who wrote it."""
+    from rich.text import Text
+
+    if not facts["continued"]:
+        console.print("[red]The open model did not go on.[/] `understudy check --probe` says more.")
+        return
+    at = facts["continued"][0]["at"]
+    console.print("The client read, without a gap and without a word twice:")
+    console.print(Text(answer[:at], "yellow") + Text(answer[at:], "green"))
 
 
 def _ms(seconds: float) -> str:

@@ -31,6 +31,13 @@ def read(config: Path | None) -> Loaded:
         fail(str(error))
 
 
+def located(config: Path | None) -> Path | None:
+    """The file that `--config` means; None if there is none."""
+    from understudy.gateway.assemble import location
+
+    return location(config, os.environ, Path.cwd())
+
+
 def fail(message: str, code: int = 2) -> NoReturn:
     typer.secho(message, err=True, fg=typer.colors.RED)
     raise typer.Exit(code)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from understudy.cli.opening import ConfigOption, fail, read
+from understudy.cli.opening import ConfigOption, fail, located, read
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from understudy.gateway.config import Loaded
     from understudy.gateway.routing import Routing
 
@@ -25,6 +27,8 @@ def serve(
 ) -> None:
     """Run the gateway. With no configuration it uses whatever it finds.
 
+    A configuration that changes is reloaded, at once with SIGHUP; one that is wrong is refused, and the former stays.
+
     Exit code: 0 it was told to stop, 1 it cannot listen, 2 the configuration is wrong.
 
     Example: understudy serve --port 4000
@@ -40,7 +44,7 @@ def serve(
         fail(str(error))
     _open_files()
     try:
-        uvloop.run(_serve(loaded))
+        uvloop.run(_serve(loaded, located(config)))
     except OSError as error:
         server = loaded.config.server
         why = (error.strerror or str(error)).lower()
@@ -57,11 +61,28 @@ def _open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _serve(loaded: Loaded) -> None:
-    """Serve until told to stop. Raises OSError if it cannot listen."""
+def _collect_seldom() -> None:
+    """The garbage collector looks once in thousands of calls, and never again at what was loaded before the first.
+
+    A call's objects go when it ends, so there is hardly anything to find: some hundred bytes a call. With the usual 700
+    objects between two looks, and 64 calls at once, it looks over and over at calls that are still under way, and then
+    at all modules: that was a tenth of all time, and half of what the slowest calls took. The price is about 10 MiB.
+    """
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
+
+
+async def _serve(loaded: Loaded, file: Path | None) -> None:
+    """Serve until told to stop; reload when `file` changes, and on SIGHUP. Raises OSError if it cannot listen."""
+    import asyncio
     import logging
     import os
+    import signal
 
+    from understudy.gateway import reloading
     from understudy.gateway.assemble import assemble
     from understudy.gateway.server import Server
 
@@ -71,14 +92,22 @@ async def _serve(loaded: Loaded) -> None:
     server = Server(gateway, host=values.host, port=values.port)
 
     def ready(url: str) -> None:
+        _collect_seldom()
         for line in found(gateway.routing):
             typer.echo(line)
         typer.echo(f"Understudy answers at {url}/v1 (OpenAI's SDKs; others take it without /v1). Ctrl-C stops it.")
 
     server.on_ready = ready
+    watcher = None
+    if file is not None:
+        wanted = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, wanted.set)
+        watcher = asyncio.create_task(reloading.watch(gateway, file, os.environ, wanted))
     try:
         await server.serve()
     finally:
+        if watcher is not None:
+            watcher.cancel()
         await gateway.close()
 
 
