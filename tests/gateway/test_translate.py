@@ -1,10 +1,14 @@
-"""What a call costs that is tried at several targets of other dialects: what its URLs name is fetched once for each."""
+"""Calls by way of the canonical form: what a URL names is fetched once, and who has finished is not waited for."""
+
+import threading
+import time
 
 import pytest
 
+from tests.gateway.sockets import Provider
 from tests.running import Running
 from understudy.canon import Loss
-from understudy.gateway import fetch
+from understudy.gateway import arriving, fetch
 
 CONFIG = """
 [providers.ollama]
@@ -52,3 +56,31 @@ def test_what_a_url_names_is_fetched_once_for_each_dialect_however_often_it_is_t
     assert len(fetched) == times
     assert len(exchange.attempts) == 2 * (len(exchange.route.targets) - 1) + 1, "all but the last twice"
     assert all(LOST in attempt.losses for attempt in exchange.attempts), "each attempt says what could not be had"
+
+
+FINISHED = b"""HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n\
+data: {"id":"c","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{"content":"Fine."}}]}
+
+data: {"id":"c","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}
+
+"""
+
+
+def test_a_provider_that_finishes_and_then_keeps_silent_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(arriving, "AFTER_FINISH", 0.1)
+    stop = threading.Event()
+
+    def reply(connection):
+        connection.sendall(FINISHED)
+        stop.wait(10)
+
+    with Provider(reply) as provider:
+        config = f'[providers.p]\ndialect = "openai-chat"\nbase_url = "{provider.url}"\napi_key = "x"\n'
+        with Running(config) as gateway:
+            body = {"model": "p/m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+            began = time.monotonic()
+            response = gateway.http.post("/v1/messages", json=body)
+            took = time.monotonic() - began
+            stop.set()
+    assert response.text.count("message_stop") == 2  # the event's name and its type
+    assert took < 5

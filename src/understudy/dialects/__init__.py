@@ -27,6 +27,11 @@ from understudy.dialects.wire import Malformed
 class StreamDecoder(Protocol):
     """Bytes of a stream to events. After `Ended` or `Failed` it gives nothing more."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether every choice that began has finished: what may still come (usage, the end) would not be missed."""
+        ...
+
     def feed(self, data: bytes) -> list[Event]: ...
 
     def close(self) -> list[Event]:

@@ -46,6 +46,10 @@ class EventReader(ABC):
         """The connection ended, and nothing had ended the answer."""
         self._cut()
 
+    @property
+    def whole(self) -> bool:
+        return False  # where the finish is the end
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes; nothing after `Ended` or `Failed`."""
         if self._over:

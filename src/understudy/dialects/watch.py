@@ -53,7 +53,7 @@ class Watch:
     """
 
     __slots__ = (
-        "_decoder", "_ends", "_partial", "_searched", "content", "done", "fault", "finish", "moved", "skipped", "whole",
+        "_decoder", "_ends", "_partial", "_searched", "content", "done", "fault", "finish", "moved", "skipped",
     )  # fmt: skip
 
     def __init__(self, decoder: StreamDecoder, ends: re.Pattern[bytes] | None) -> None:
@@ -62,10 +62,15 @@ class Watch:
         self._ends = ends
         self._partial = b""
         self._searched = 0  # bytes of `_partial` in which no event ends, so that a long one is not searched again
-        self.content = self.moved = self.whole = self.done = False
+        self.content = self.moved = self.done = False
         self.finish: str | None = None
         self.fault: Fault | None = None
         self.skipped = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer is complete but for what may follow it."""
+        return self._decoder.whole
 
     def feed(self, data: bytes) -> bytes:
         """Take what has arrived; returns the whole events in it, as they came."""
@@ -119,7 +124,6 @@ class Watch:
                 self.content = self.moved = True
             if isinstance(event, Finished):
                 self.finish = event.finish
-                self.whole = True
             elif kind is Skipped:
                 self.skipped += 1
                 passed = False

@@ -25,7 +25,7 @@ from understudy.canon import (
 from understudy.dialects.watch import says_something
 from understudy.dialects.wire import Malformed
 from understudy.gateway import named_files, omissions, surface
-from understudy.gateway.arriving import LARGEST_PREAMBLE, whole_body
+from understudy.gateway.arriving import LARGEST_PREAMBLE, last_piece, whole_body
 from understudy.gateway.call import Call
 from understudy.gateway.client import Client
 from understudy.gateway.record import Exchange, Failure, Headers
@@ -183,9 +183,9 @@ async def stream(response: Response, target: Target, exchange: Exchange, client:
 async def next_events(response: Response, decoder: dialects.StreamDecoder) -> list[Event]:
     """The events of the next piece. Raises TransportError, unless the answer is whole without more."""
     try:
-        data = await response.read()
+        data = await (last_piece(response) if decoder.whole else response.read())
     except TransportError:
-        events = decoder.close()  # some servers finish, and then keep silent
+        events = decoder.close()
         if events and isinstance(events[-1], Ended):
             return events
         raise

@@ -26,6 +26,10 @@ class StreamDecoder:
         self._finished = False
         self._over = False
 
+    @property
+    def whole(self) -> bool:
+        return False  # where the finish is the end
+
     def feed(self, data: bytes) -> list[Event]:
         return self._read(self._sse.feed(data))
 

@@ -64,6 +64,10 @@ class StreamDecoder(EventReader):
         self._reason: str | None = None
         self._ending: dict[str, Any] = {}
 
+    @property
+    def whole(self) -> bool:
+        return self._reason is not None
+
     # --- events of the wire
 
     def _read(self, name: str, body: bytes) -> None:

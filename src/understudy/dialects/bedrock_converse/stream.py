@@ -65,6 +65,10 @@ class StreamDecoder:
         self._skipped = False
         self._over = False
 
+    @property
+    def whole(self) -> bool:
+        return self._finished
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes; nothing after `Ended` or `Failed`."""
         if self._over:

@@ -106,6 +106,10 @@ class StreamDecoder(EventReader):
         self._choices: dict[int, _Choice] = {}
         self._usage: Any = None
 
+    @property
+    def whole(self) -> bool:
+        return bool(self._choices) and all(choice.reason is not None for choice in self._choices.values())
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes; nothing after `Ended` or `Failed`."""
         if self._over:

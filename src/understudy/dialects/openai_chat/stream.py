@@ -94,6 +94,10 @@ class StreamDecoder(EventReader):
         self._choices: dict[int, _Choice] = {}
         self._usage: Any = None
 
+    @property
+    def whole(self) -> bool:
+        return bool(self._choices) and all(choice.finish is not None for choice in self._choices.values())
+
     def _closed(self) -> None:
         self._end("The connection ended before the answer did.")
 
