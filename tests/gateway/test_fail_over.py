@@ -116,10 +116,10 @@ def test_an_answer_ends_a_cooldown():
     with Running(BOTH + route("first/m")) as gateway:
         gateway.a.switch("m", "overloaded")
         assert gateway.chat("r").status_code == 503
-        assert gateway.call(lambda: len(gateway.gateway.health.cooldowns)) == 1
+        assert gateway.call(lambda: len(gateway.gateway.health.cooldowns.running)) == 1
         gateway.a.switch("m", "ok")
         assert gateway.chat("r").status_code == 200, "the least bad target is tried even while it cools down"
-        assert gateway.call(lambda: len(gateway.gateway.health.cooldowns)) == 0
+        assert gateway.call(lambda: len(gateway.gateway.health.cooldowns.running)) == 0
 
 
 def test_a_bad_key_keeps_every_model_of_that_key_out():
@@ -138,7 +138,7 @@ def test_what_a_client_did_wrong_keeps_nobody_out():
             response = gateway.chat("r")
             assert response.status_code == 400
             assert response.headers["x-understudy-target"] == "first/malformed"
-        assert gateway.call(lambda: len(gateway.gateway.health.cooldowns)) == 0
+        assert gateway.call(lambda: len(gateway.gateway.health.cooldowns.running)) == 0
 
 
 def test_substitutes_stand_in_for_models_without_a_route():

@@ -39,12 +39,28 @@ def test_a_probe_that_succeeds_brings_the_first_target_back():
         health = gateway.gateway.health
 
         def over():
-            for breaker in health.breakers._troubled.values():
+            for breaker in health.breakers.troubled.values():
                 breaker.until = min(breaker.until, clock.monotonic())
 
         gateway.call(over)
         assert gateway.chat("r").headers["x-understudy-target"] == "first/m"
         assert gateway.chat("r").headers["x-understudy-target"] == "first/m"
+
+
+def test_the_one_call_that_tries_a_target_again_tries_it_once():
+    with Running(PATIENT + route("first/internal", "second/ok")) as gateway:
+        for _ in range(8):
+            assert gateway.chat("r").status_code == 200
+        health, before = gateway.gateway.health, seen(gateway.a)
+
+        def over():
+            for breaker in health.breakers.troubled.values():
+                breaker.until = min(breaker.until, clock.monotonic())
+
+        gateway.call(over)
+        for _ in range(4):
+            assert gateway.chat("r").headers["x-understudy-target"] == "second/ok"
+        assert seen(gateway.a) == before + 1
 
 
 def test_when_nobody_is_left_a_call_fails_at_once_and_says_when_to_come_back():

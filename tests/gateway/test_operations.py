@@ -178,7 +178,7 @@ def test_a_server_that_has_only_chat_is_not_cooled_down_for_it():
         response = running.http.post("/v1/embeddings", json={"model": "one/m", "input": "x"})
         assert response.status_code == 404
         assert running.exchange(response).attempts[0].fault.kind == "unsupported"
-        assert not len(running.gateway.health.cooldowns)
+        assert not running.gateway.health.cooldowns.running
 
 
 def test_a_body_that_is_too_large_is_refused():

@@ -20,7 +20,7 @@ def test_a_healthy_place_is_not_even_known():
     breakers.succeeded(HERE, 1)
     breakers.released(HERE)
     assert breakers.admits(HERE, 1)
-    assert len(breakers) == 0
+    assert len(breakers.troubled) == 0
     assert breakers.state(HERE, 1) == BreakerState("closed")
 
 
@@ -62,7 +62,7 @@ def test_who_mostly_succeeds_is_forgotten():
     breakers.failed(HERE, 0)
     breakers.succeeded(HERE, 0)
     breakers.succeeded(HERE, 0)
-    assert len(breakers) == 0
+    assert len(breakers.troubled) == 0
 
 
 def test_half_open_lets_one_probe_through_and_its_success_closes():
@@ -155,14 +155,14 @@ def test_another_replicas_finding_opens_it_for_as_long_as_was_said():
     breakers.open(HERE, 40, 1)
     breakers.close(HERE)
     assert breakers.admits(HERE, 40)
-    assert len(breakers) == 0
+    assert len(breakers.troubled) == 0
 
 
 def test_however_many_names_clients_invent_memory_has_an_end():
     breakers = Breakers()
     for number in range(9000):
         breakers.failed(Place("p", str(number)), 0)
-    assert len(breakers) == 8192
+    assert len(breakers.troubled) == 8192
 
 
 @given(

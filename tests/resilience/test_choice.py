@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.resilience import Cooldowns, Place, Quotas, arrange, choose, rotate
+from understudy.resilience import Cooldowns, Place, Quotas, arrange, rotate
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -24,37 +24,6 @@ def cooling(**seconds):
     for name, value in seconds.items():
         cooldowns.start(Place("p", name), "model", "overloaded", 0, value)
     return cooldowns
-
-
-def test_without_cooldowns_nothing_is_left_out():
-    targets = (A, B)
-    assert choose(targets, cooling(), 1) is targets
-
-
-def test_who_cools_down_is_left_out_and_the_order_is_kept():
-    assert choose((A, B, C), cooling(b=10), 1) == [A, C]
-    assert choose((A, B, C), cooling(b=10), 11) == [A, B, C]
-
-
-def test_when_all_cool_down_the_least_bad_one_is_tried_once():
-    assert choose((A, B, C), cooling(a=30, b=10, c=20), 1) == [B]
-    assert choose((A, B), cooling(a=math.inf, b=math.inf), 1) == [A]
-
-
-def test_a_target_for_test_benches_is_never_left_out():
-    bench = Target("a", cooldown=False)
-    assert choose((bench, B), cooling(a=30, b=10), 1) == [bench]
-
-
-@given(st.lists(st.sampled_from("abcdef"), min_size=1, unique=True), st.dictionaries(st.sampled_from("abcdef"),
-       st.floats(0.1, 100)), st.floats(0, 120))  # fmt: skip
-def test_there_is_always_somebody_and_never_a_stranger(names, seconds, now):
-    targets = [Target(name) for name in names]
-    chosen = choose(targets, cooling(**seconds), now)
-    assert chosen
-    assert [target for target in targets if target in chosen] == list(chosen)
-    free = [target for target in targets if seconds.get(target.name, 0) <= now]
-    assert list(chosen) == free if free else len(chosen) == 1
 
 
 # --- orders ----------------------------------------------------------------------------------------------------------
@@ -94,15 +63,14 @@ CONVERSATIONS = [f"conversation {number}" for number in range(3000)]
 
 def test_weights_are_kept_in_proportion():
     firsts = [
-        names(choose((LIGHT, HEAVY, NEVER), cooling(), 1, order="weighted", chance=step / 1000, weight=weight))
-        for step in range(1000)
+        names(arrange((LIGHT, HEAVY, NEVER), "weighted", chance=step / 1000, weight=weight)) for step in range(1000)
     ]
     assert sum(order.startswith("h") for order in firsts) == 750
     assert all(order.endswith("n") for order in firsts)
 
 
 def test_one_number_decides_about_all_places_of_the_order():
-    orders = [names(choose((A, B, C), cooling(), 1, order="weighted", chance=step / 600)) for step in range(600)]
+    orders = [names(arrange((A, B, C), "weighted", chance=step / 600)) for step in range(600)]
     assert {order: orders.count(order) for order in set(orders)} == {
         "abc": 100, "acb": 100, "bac": 100, "bca": 100, "cab": 100, "cba": 100,
     }  # fmt: skip
@@ -110,34 +78,27 @@ def test_one_number_decides_about_all_places_of_the_order():
 
 def test_the_least_loaded_goes_first_and_equals_stay_as_listed():
     targets = (Weighted("a", load=2), Weighted("b", load=0.5), Weighted("c", load=2))
-    assert names(choose(targets, cooling(), 1, order="least_loaded", load=load)) == "bac"
-    assert names(choose(targets, cooling(), 1, order="least_loaded")) == "abc"
+    assert names(arrange(targets, "least_loaded", load=load)) == "bac"
+    assert names(arrange(targets, "least_loaded")) == "abc"
 
 
 def test_a_lower_rank_comes_first_whatever_the_load():
     targets = (Weighted("a", rank=2), Weighted("b", rank=1, load=9), Weighted("c", rank=1, load=8))
-    assert names(choose(targets, cooling(), 1, order="least_loaded", load=load, rank=rank)) == "cba"
-
-
-def test_who_cools_down_is_left_out_of_every_order():
-    for order in ("listed", "weighted", "least_loaded"):
-        assert names(choose((A, B, C), cooling(b=10), 1, order=order, chance=0.0)) == "ac"
-        assert names(choose((A, B), cooling(a=20, b=10), 1, order=order, affinity="x")) == "b"
+    assert names(arrange(targets, "least_loaded", load=load, rank=rank)) == "cba"
 
 
 def test_a_conversation_stays_with_its_target():
     for key in CONVERSATIONS[:50]:
-        first = choose((A, B, C), cooling(), 1, order="weighted", affinity=key, chance=0.1)
-        assert first == choose((C, A, B), cooling(), 9, order="least_loaded", affinity=key, chance=0.9)
+        first = arrange((A, B, C), "weighted", affinity=key, chance=0.1)
+        assert first == arrange((C, A, B), "least_loaded", affinity=key, chance=0.9)
 
 
 def test_conversations_are_spread_evenly_or_by_weight():
-    firsts = [names(choose((A, B, C), cooling(), 1, order="weighted", affinity=key))[0] for key in CONVERSATIONS]
+    firsts = [names(arrange((A, B, C), "weighted", affinity=key))[0] for key in CONVERSATIONS]
     for name in "abc":
         assert 900 < firsts.count(name) < 1100
     firsts = [
-        names(choose((HEAVY, LIGHT, NEVER), cooling(), 1, order="weighted", affinity=key, weight=weight))[0]
-        for key in CONVERSATIONS
+        names(arrange((HEAVY, LIGHT, NEVER), "weighted", affinity=key, weight=weight))[0] for key in CONVERSATIONS
     ]
     assert 2150 < firsts.count("h") < 2350
     assert firsts.count("n") == 0
@@ -145,20 +106,20 @@ def test_conversations_are_spread_evenly_or_by_weight():
 
 def test_when_a_target_is_left_out_only_its_own_conversations_move():
     for key in CONVERSATIONS[:300]:
-        whole = choose((A, B, C), cooling(), 1, order="weighted", affinity=key)
-        without = choose((A, B, C), cooling(b=10), 1, order="weighted", affinity=key)
+        whole = arrange((A, B, C), "weighted", affinity=key)
+        without = arrange((A, C), "weighted", affinity=key)
         assert without == [target for target in whole if target is not B]
 
 
 def test_affinity_does_not_reach_beyond_a_rank():
     targets = (Weighted("a", rank=1), Weighted("b", rank=1), Weighted("c", rank=2))
-    orders = {names(choose(targets, cooling(), 1, affinity=key, rank=rank)) for key in CONVERSATIONS[:50]}
+    orders = {names(arrange(targets, "listed", affinity=key, rank=rank)) for key in CONVERSATIONS[:50]}
     assert orders == {"abc", "bac"}
-    assert names(choose(targets, cooling(), 1, affinity="x")) == "abc"
+    assert names(arrange(targets, "listed", affinity="x")) == "abc"
 
 
 def test_an_affinity_that_is_no_proper_text_is_one_all_the_same():
-    assert choose((A, B), cooling(), 1, order="weighted", affinity="\ud800\0\n")
+    assert arrange((A, B), "weighted", affinity="\ud800\0\n")
 
 
 @given(

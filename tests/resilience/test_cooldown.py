@@ -35,7 +35,7 @@ def test_it_ends_when_its_time_is_over():
     cooldowns.start(HERE, "model", "overloaded", now=100, seconds=10)
     assert cooldowns.of(HERE, 109.9).kind == "overloaded"
     assert cooldowns.of(HERE, 110) is None
-    assert len(cooldowns) == 0
+    assert len(cooldowns.running) == 0
     assert cooldowns.of(HERE, 110) is None
 
 
@@ -44,7 +44,7 @@ def test_a_longer_one_is_not_cut_short_by_a_shorter_one():
     first = cooldowns.start(HERE, "model", "overloaded", now=100, seconds=60)
     assert cooldowns.start(HERE, "model", "internal", now=101, seconds=5) is first
     assert cooldowns.start(HERE, "model", "internal", now=101, seconds=600).until == 701
-    assert len(cooldowns) == 1
+    assert len(cooldowns.running) == 1
 
 
 def test_of_several_the_longest_counts():

@@ -50,7 +50,7 @@ def test_a_provider_that_says_nothing_is_not_remembered():
     assert quotas.admits(HERE, 1e9, 0) == 0
     assert quotas.sent(HERE, 1e9, 0) is None
     assert quotas.room(HERE, 0) == 1
-    assert len(quotas._keys) == 0
+    assert len(quotas.places) == 0
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_however_many_names_clients_invent_memory_has_an_end():
     for number in range(9000):
         quotas.heard(Place("p", str(number)), openai(), 0)
         quotas.heard(Place("q", str(number)), [], 0)
-    assert len(quotas._keys) == 8192
+    assert len(quotas.places) == 8192
     assert len(quotas._silent) <= 8192
 
 

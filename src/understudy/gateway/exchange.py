@@ -26,9 +26,11 @@ Attempting = Callable[[Target, Exchange, Client, Transport], Coroutine[Any, Any,
 """One try at a target: `relay.attempt` for a chat, `operate.attempt` for what is done beside it."""
 
 
-async def run(exchange: Exchange, client: Client, transport: Transport, attempt: Attempting = relay.attempt) -> Outcome:
+def run(
+    exchange: Exchange, client: Client, transport: Transport, attempt: Attempting = relay.attempt
+) -> Coroutine[Any, Any, Outcome]:
     """Answer the call from the first target of its route that can. Returns how it ended; the client has its answer."""
-    return await _Run(exchange, client, transport, attempt).answered()
+    return _Run(exchange, client, transport, attempt).answered()
 
 
 class _Run:
@@ -51,7 +53,7 @@ class _Run:
         self._retries = self._free = 0
 
     async def answered(self) -> Outcome:
-        while (target := await self._queue.next()) is not None:
+        while (target := self._queue.next() or await self._queue.later()) is not None:
             action = await self._at(target)
             if action == "answered":
                 return "answered"
@@ -76,11 +78,15 @@ class _Run:
             exchange.attempts.append(record)
             silence = hedging.silence(target, exchange) if exchange.route.hedge else None
             if silence is None:
-                failure = await self._try(target, exchange, self._client)
+                try:
+                    failure = await self._attempt(target, exchange, self._client, self._transport)
+                except BaseException:
+                    self._given_up(target, record)
+                    raise
+                record.ended = now = clock.monotonic()
             else:
                 target, failure = await self._hedged(target, silence)
-                record = exchange.attempts[-1]
-            now = clock.monotonic()
+                record, now = exchange.attempts[-1], clock.monotonic()
             if failure is None:
                 record.action = "answered"
                 health.answered(target, record.started, record.first_content, now)
@@ -94,18 +100,28 @@ class _Run:
             if reaction.action != "retry":
                 return reaction.action
             await clock.sleep(reaction.delay)
-            health.again(target, clock.monotonic())
+            now = clock.monotonic()
+            if self._queue.others() and health.lasting(target, now) is not None:
+                # Meanwhile it has been found down, or this was the one call that was to try it.
+                record.action = "fail_over"
+                return "fail_over"
+            health.again(target, now)
+
+    def _given_up(self, target: Target, record: Attempt) -> None:
+        """An attempt ended without a word: its place at the target is given back."""
+        record.ended = now = clock.monotonic()
+        self._health.dropped(target, record.started, now)
 
     async def _try(self, target: Target, exchange: Exchange, client: Client) -> Failure | None:
-        """One attempt; its place at the target is given back if it ends without a word."""
+        """One attempt of a race."""
         record = exchange.attempts[-1]
         try:
-            return await self._attempt(target, exchange, client, self._transport)
+            failure = await self._attempt(target, exchange, client, self._transport)
         except BaseException:
-            self._health.dropped(target, record.started, clock.monotonic())
+            self._given_up(target, record)
             raise
-        finally:
-            record.ended = clock.monotonic()
+        record.ended = clock.monotonic()
+        return failure
 
     def _reaction(self, target: Target, failure: Failure, now: float) -> Reaction:
         """What to do about a failure, with what is left; and notes of what that uses up."""
@@ -160,7 +176,7 @@ class _Run:
         exchange, health = self._exchange, self._health
 
         async def another() -> tuple[Target, Attempt] | None:
-            other = self._queue.at_once()
+            other = self._queue.next()
             if other is None:
                 return None
             beside = Attempt(other)

@@ -51,7 +51,8 @@ def possible(exchange: Exchange, target: Target, fault: Fault) -> Omission | Non
 
 def note(exchange: Exchange, target: Target, omission: Omission) -> None:
     """The next attempt at `target` goes without it."""
-    exchange.omissions[target.name] = (*exchange.omissions.get(target.name, ()), omission)
+    known = exchange.omissions.get(target.name, ())
+    exchange.omissions = {**exchange.omissions, target.name: (*known, omission)}
 
 
 def changed(request: Request, omissions: tuple[Omission, ...]) -> tuple[Request, list[Loss]]:

@@ -21,40 +21,35 @@ class Queue:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._health = health = exchange.health
-        self._fresh = list(reversed(health.ready(arranged(exchange), exchange.started)))
-        # What a call takes from a limit on tokens matters only where somebody has told of one.
-        self.tokens = exchange.call.tokens() if len(health.quotas) else exchange.call.size()
+        self._targets = health.ready(arranged(exchange), exchange.started)
+        self._at = 0
         self._busy: list[tuple[Target, Obstacle]] = []
         self._waited = 0.0
         self.moved = False
+        # What a call takes from a limit on tokens matters only where somebody has told of one.
+        self.tokens = exchange.call.tokens() if health.quotas.places else exchange.call.size()
 
-    async def next(self) -> Target | None:
-        """The next target, which expects a call now; None if there is none left."""
-        exchange, health = self._exchange, self._health
-        while self._fresh:
-            target = self._fresh.pop()
-            now = clock.monotonic() if self.moved else exchange.started
-            obstacle = health.obstacle(target, self.tokens, now, moved=self.moved)
-            if obstacle is None:
-                return target
-            self._busy.append((target, obstacle))
-        free = await self._wait() if self._busy else None
-        return free if free is not None or exchange.attempts else self._spell()
-
-    def at_once(self) -> Target | None:
-        """The next target that takes a call now, without waiting for any."""
-        now = clock.monotonic()
-        while self._fresh:
-            target = self._fresh.pop()
-            obstacle = self._health.obstacle(target, self.tokens, now)
+    def next(self) -> Target | None:
+        """The next target that takes the call now, and expects it; None if there is none without waiting."""
+        targets = self._targets
+        while self._at < len(targets):
+            target = targets[self._at]
+            self._at += 1
+            now = clock.monotonic() if self._exchange.attempts else self._exchange.started
+            obstacle = self._health.obstacle(target, self.tokens, now, moved=self.moved)
             if obstacle is None:
                 return target
             self._busy.append((target, obstacle))
         return None
 
+    async def later(self) -> Target | None:
+        """A target that was busy, once it takes the call; None if that takes too long, and no other is to be tried."""
+        free = await self._wait() if self._busy else None
+        return free if free is not None or self._exchange.attempts else self._spell()
+
     def others(self) -> int:
         """How many targets are left."""
-        return len(self._fresh) + sum(obstacle.passing for _, obstacle in self._busy)
+        return len(self._targets) - self._at + sum(obstacle.passing for _, obstacle in self._busy)
 
     def refusals(self) -> list[tuple[Target, Failure]]:
         """Why the call went nowhere at all."""

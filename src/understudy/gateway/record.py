@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -71,6 +71,9 @@ class Attempt:
         self.mark: Mark | None = None
 
 
+_NONE: Mapping[str, tuple[Omission, ...]] = {}
+
+
 class Exchange:
     """A call, its route and its attempts. `outcome` is None while it runs; `wall` is the Unix time of its start.
 
@@ -96,7 +99,7 @@ class Exchange:
         self.encoder: StreamEncoder | None = None
         self.trail: Trail | None = None
         self.splice: Splice | None = None
-        self.omissions: dict[str, tuple[Omission, ...]] = {}
+        self.omissions: Mapping[str, tuple[Omission, ...]] = _NONE
         self.left_out: Sequence[str] = ()
         self.ended: float | None = None
         self.outcome: Outcome | None = None

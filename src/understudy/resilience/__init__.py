@@ -4,7 +4,7 @@ quotas, limits, and the choice of target.
 
 from understudy.resilience.breaker import Breakers, BreakerState
 from understudy.resilience.budget import RetryBudget
-from understudy.resilience.choice import Order, arrange, choose, rotate
+from understudy.resilience.choice import Order, arrange, rotate
 from understudy.resilience.cooldown import Cooldown, Cooldowns, Place, seconds_left
 from understudy.resilience.faults import Row, classify, row, table
 from understudy.resilience.health import Change, Health, Obstacle
@@ -38,7 +38,6 @@ __all__ = [
     "State",
     "Way",
     "arrange",
-    "choose",
     "classify",
     "counted",
     "outcome",

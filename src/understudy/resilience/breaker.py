@@ -81,14 +81,11 @@ class Breakers:
 
     def __init__(self, threshold: int = THRESHOLD) -> None:
         self._threshold = threshold
-        self._troubled: dict[Place, _Breaker] = {}
-
-    def __len__(self) -> int:
-        return len(self._troubled)
+        self.troubled: dict[Place, _Breaker] = {}
 
     def admits(self, place: Place, now: float) -> bool:
         """Whether a call may go to `place`. A yes from a half-open breaker is the probe: report how it ends."""
-        breaker = self._troubled.get(place)
+        breaker = self.troubled.get(place)
         if breaker is None or not breaker.until:
             return True
         if now < breaker.until or now < breaker.probe + LEASE:
@@ -98,11 +95,11 @@ class Breakers:
 
     def failed(self, place: Place, now: float, began: float = math.inf) -> None:
         """A fault that counts. A call that `began` before an open breaker's time was over does not prolong it."""
-        breaker = self._troubled.get(place)
+        breaker = self.troubled.get(place)
         if breaker is None:
-            if len(self._troubled) >= _MOST:
-                del self._troubled[next(iter(self._troubled))]
-            breaker = self._troubled[place] = _Breaker(now)
+            if len(self.troubled) >= _MOST:
+                del self.troubled[next(iter(self.troubled))]
+            breaker = self.troubled[place] = _Breaker(now)
         if now < breaker.until or began < breaker.until:
             return
         breaker.failures = min(breaker.faded(now) + 1, self._threshold)
@@ -115,7 +112,7 @@ class Breakers:
 
     def succeeded(self, place: Place, now: float) -> None:
         """An answer closes the breaker, whoever asked; failures and doublings are taken back step by step."""
-        breaker = self._troubled.get(place)
+        breaker = self.troubled.get(place)
         if breaker is None:
             return
         if breaker.until:
@@ -128,29 +125,29 @@ class Breakers:
             breaker.doublings -= 1
             breaker.eased = now
         if not breaker.doublings and breaker.failures < 0.5:
-            del self._troubled[place]
+            del self.troubled[place]
 
     def released(self, place: Place, began: float = math.inf) -> None:
         """A call ended without a verdict (the client left, or the fault was its own). If it was the probe, the next
         may try. `began` is the `now` that `admits` was given; it tells the probe from calls that are older.
         """
-        breaker = self._troubled.get(place)
+        breaker = self.troubled.get(place)
         if breaker is not None and began >= breaker.probe:
             breaker.probe = -math.inf
 
     def open(self, place: Place, now: float, seconds: float) -> None:
         """Leave `place` alone for `seconds`: another replica has found it failing."""
         self.failed(place, now)
-        breaker = self._troubled[place]
+        breaker = self.troubled[place]
         breaker.failures = self._threshold
         breaker.until = max(breaker.until, now + seconds)
 
     def close(self, place: Place) -> None:
         """As if it had never failed."""
-        self._troubled.pop(place, None)
+        self.troubled.pop(place, None)
 
     def state(self, place: Place, now: float) -> BreakerState:
-        breaker = self._troubled.get(place)
+        breaker = self.troubled.get(place)
         if breaker is None:
             return _CLOSED
         if not breaker.until:

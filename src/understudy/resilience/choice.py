@@ -2,8 +2,6 @@
 
 Where it comes from, and what was adapted:
 
-- Envoy's panic threshold: when every target is cooling down, one is tried all the same. There it is all of them; here
-  the one that comes back first, since a model's outage is not helped by more calls.
 - Envoy's priorities: targets of the same rank share the load, those of the next only help out.
 - Rendezvous hashing (Thaler and Ravishankar, 1998): a conversation stays with the target that has its prompt cached.
   When a target is left out, only its own conversations move; when it is back, they return. Weights as logarithms of
@@ -32,29 +30,6 @@ class Placed(Protocol):
 
 
 T = TypeVar("T", bound=Placed)
-
-
-def choose(
-    targets: Sequence[T],
-    cooldowns: Cooldowns,
-    now: float,
-    *,
-    order: Order = "listed",
-    chance: float = 0.0,
-    affinity: str = "",
-    rank: Callable[[T], int] | None = None,
-    weight: Callable[[T], float] | None = None,
-    load: Callable[[T], float] | None = None,
-) -> Sequence[T]:
-    """`targets` without those cooling down, in the order to try them: as listed, unless asked otherwise.
-
-    When every one is cooling down, the one that comes back first: better one try at the least bad target than none.
-    A target with `cooldown` off is never left out. The rest is for `arrange`.
-    """
-    ready = _ready(targets, cooldowns, now) if len(cooldowns) else targets
-    if len(ready) < 2 or (order == "listed" and not affinity):
-        return ready
-    return arrange(ready, order, chance=chance, affinity=affinity, rank=rank, weight=weight, load=load)
 
 
 def arrange(
@@ -111,18 +86,6 @@ def rotate(
         return (cooldown.until if cooldown else 0.0, quotas.admits(place, tokens, now), -quotas.room(place, now))
 
     return sorted([*places[start:], *places[:start]], key=worth)
-
-
-def _ready(targets: Sequence[T], cooldowns: Cooldowns, now: float) -> Sequence[T]:
-    ready: list[T] = []
-    least_bad, soonest = targets[0], math.inf
-    for target in targets:
-        cooldown = cooldowns.of(target.place, now) if target.cooldown else None
-        if cooldown is None:
-            ready.append(target)
-        elif cooldown.until < soonest:
-            least_bad, soonest = target, cooldown.until
-    return ready or [least_bad]
 
 
 def _by_weight(group: list[T], chance: float, weight: Callable[[T], float] | None) -> list[T]:

@@ -50,40 +50,37 @@ class Cooldowns:
     """Every running cooldown of this process."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[str, ...], Cooldown] = {}
-
-    def __len__(self) -> int:
-        return len(self._running)
+        self.running: dict[tuple[str, ...], Cooldown] = {}
 
     def start(self, place: Place, scope: Scope, kind: str, now: float, seconds: float) -> Cooldown:
         """Leave `place`'s `scope` alone for `seconds`. A longer one that runs already stays as it is."""
         name = place.within(scope)
         cooldown = Cooldown(scope, kind, now, now + seconds)
-        running = self._running.get(name)
+        running = self.running.get(name)
         if running is not None and running.until >= cooldown.until:
             return running
-        self._running[name] = cooldown
+        self.running[name] = cooldown
         return cooldown
 
     def of(self, place: Place, now: float) -> Cooldown | None:
         """The cooldown that keeps `place` out the longest, or None if it may be tried."""
-        if not self._running:
+        if not self.running:
             return None
         worst: Cooldown | None = None
         for scope in _SCOPES:
             name = place.within(scope)
-            cooldown = self._running.get(name)
+            cooldown = self.running.get(name)
             if cooldown is None:
                 continue
             if cooldown.until <= now:
-                del self._running[name]
+                del self.running[name]
             elif worst is None or cooldown.until > worst.until:
                 worst = cooldown
         return worst
 
     def clear(self, place: Place) -> list[Cooldown]:
         """`place` has just answered: whatever kept it out is over. Returns what that was."""
-        ended = [self._running.pop(place.within(scope), None) for scope in _SCOPES] if self._running else []
+        ended = [self.running.pop(place.within(scope), None) for scope in _SCOPES] if self.running else []
         return [cooldown for cooldown in ended if cooldown is not None]
 
 

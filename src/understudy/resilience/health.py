@@ -24,7 +24,10 @@ from understudy.resilience.quota import Headers, Mark, Quotas
 from understudy.resilience.react import Reaction
 
 SPELL = 1.0
-"""Seconds between two calls to a place that is to be left alone, when a call has nowhere else to go."""
+"""Seconds between two calls to a place that is to be left alone, when a call has nowhere else to go.
+
+Envoy's panic threshold lets all such calls through; but a model's outage is not helped by more calls.
+"""
 
 
 class Known(Protocol):
@@ -83,7 +86,7 @@ class Health:
 
     def ready(self, targets: Sequence[T], now: float) -> Sequence[T]:
         """`targets` without those that will not take a call for a while, order kept."""
-        if not (len(self.cooldowns) or len(self.breakers) or self.drained):
+        if not (self.cooldowns.running or self.breakers.troubled or self.drained):
             return targets
         return [target for target in targets if self.lasting(target, now) is None]
 
@@ -108,7 +111,7 @@ class Health:
         another target: `target` gets those at a rate that grows.
         """
         place = target.place
-        if len(self.cooldowns) or len(self.breakers) or self.drained:
+        if self.cooldowns.running or self.breakers.troubled or self.drained:
             lasting = self.lasting(target, now)
             if lasting is not None:
                 return lasting
@@ -187,13 +190,13 @@ class Health:
             self.latencies.answered(place, first - began, now)
         self.latencies.ended(place)
         self.limiter.release(place, "ok", now)
-        if len(self.breakers):
+        if self.breakers.troubled:
             shut = target.cooldown and self.breakers.state(place, now).name != "closed"
             self.breakers.succeeded(place, now)
             if shut:
                 self.limiter.ramp(place, now)  # it comes back: not everything at once
                 self._tell(Change("breaker_closed", place))
-        if len(self.cooldowns):
+        if self.cooldowns.running:
             for ended in self.cooldowns.clear(place):
                 self._tell(Change("cooldown_over", place, ended.scope, ended.kind))
 

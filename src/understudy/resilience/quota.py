@@ -154,19 +154,16 @@ class Quotas:
     """What is left, for every place whose provider says so. The others cost one look that finds nothing."""
 
     def __init__(self) -> None:
-        self._keys: dict[Place, _Key] = {}
+        self.places: dict[Place, _Key] = {}
         self.touched: set[Place] | None = None
         """Where something was debited or heard, for who wants to know and empties it; None if nobody does."""
         self._silent: dict[Place, float] = {}  # who said nothing about limits, and until when that is taken as it is
-
-    def __len__(self) -> int:
-        return len(self._keys)
 
     def admits(self, place: Place, tokens: float, now: float, prompt: float | None = None) -> float:
         """Seconds until a call of `tokens` (see `counted`) fits into every limit; 0 is go. `prompt` is its input alone,
         where that is known.
         """
-        key = self._keys.get(place)
+        key = self.places.get(place)
         if key is None:
             return 0.0
         costs = (1.0, tokens, tokens if prompt is None else prompt, 1.0)
@@ -179,7 +176,7 @@ class Quotas:
 
     def sent(self, place: Place, tokens: float, now: float, prompt: float | None = None) -> Mark | None:
         """A call goes out: debit it. Hand the mark to `heard` with the answer's headers."""
-        key = self._keys.get(place)
+        key = self.places.get(place)
         if key is None:
             return None
         costs = (1.0, tokens, tokens if prompt is None else prompt, 0.0)
@@ -201,7 +198,7 @@ class Quotas:
         out since is debited anew. Answers that overtook each other: the call sent last counts. `refused` is for a 429,
         which says that something here is wrong.
         """
-        key = self._keys.get(place)
+        key = self.places.get(place)
         at = now if mark is None else mark[0]
         if key is None:
             if now < self._silent.get(place, 0.0) and not refused:
@@ -221,7 +218,7 @@ class Quotas:
             _update(key, window_name, values, date=date, at=at, now=now, mark=mark)
         key.quiet = now + (QUIET if key.room(now) > AMPLE else QUIET / 10)
         if not key.windows:  # names without a value that can be used
-            del self._keys[place]
+            del self.places[place]
             self._keep_silent(place, now)
         elif self.touched is not None:
             self.touched.add(place)
@@ -236,7 +233,7 @@ class Quotas:
                 continue
             rate = 0.0 if kind.fixed else (one.limit - one.left) / one.full_in
             left = min(one.limit, one.left + rate * age)
-            key = self._keys.get(place) or self._add(place)
+            key = self.places.get(place) or self._add(place)
             window = key.windows.get(one.name)
             if window is None:
                 window = key.windows[one.name] = _Window(kind.counts)
@@ -247,7 +244,7 @@ class Quotas:
 
     def left(self, place: Place, now: float) -> list[Left]:
         """What is left of each limit of `place`, for people."""
-        key = self._keys.get(place)
+        key = self.places.get(place)
         if key is None:
             return []
         windows = key.windows.items()
@@ -255,7 +252,7 @@ class Quotas:
 
     def room(self, place: Place, now: float) -> float:
         """The share that is left of the scarcest limit, 0 to 1; 1 if nothing is known."""
-        key = self._keys.get(place)
+        key = self.places.get(place)
         return 1.0 if key is None else key.room(now)
 
     def _keep_silent(self, place: Place, now: float) -> None:
@@ -264,9 +261,9 @@ class Quotas:
         self._silent[place] = now + QUIET
 
     def _add(self, place: Place) -> _Key:
-        if len(self._keys) >= _MOST:
-            del self._keys[next(iter(self._keys))]
-        key = self._keys[place] = _Key()
+        if len(self.places) >= _MOST:
+            del self.places[next(iter(self.places))]
+        key = self.places[place] = _Key()
         return key
 
 
