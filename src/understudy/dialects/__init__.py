@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from understudy.canon import Answer, Event, Fault, Loss, Request
+from understudy.canon import Answer, Event, Fault, Loss, Request, Usage
 from understudy.dialects import (
     anthropic_messages,
     bedrock_converse,
@@ -98,6 +98,9 @@ class Watch(Protocol):
 
     @property
     def whole(self) -> bool: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
 
     def feed(self, data: bytes) -> bytes: ...
 

@@ -26,6 +26,8 @@ from understudy.canon import (
     Refusal,
     Skipped,
     Text,
+    Usage,
+    Used,
 )
 from understudy.dialects.wire import Malformed, parse
 
@@ -49,11 +51,12 @@ class Watch:
 
     `content`: some content has been seen. `moved`: there was some in the last piece (the reader resets it). `finish`:
     the canonical finish, once there is one. `whole`: the answer is complete but for what may follow it. `done`: the
-    stream is complete. `fault`: it is broken; nothing after it is passed on. `skipped`: malformed events left out.
+    stream is complete. `usage`: what it said of its tokens, last. `fault`: it is broken; nothing after it is passed
+    on. `skipped`: malformed events left out.
     """
 
     __slots__ = (
-        "_decoder", "_ends", "_partial", "_searched", "content", "done", "fault", "finish", "moved", "skipped",
+        "_decoder", "_ends", "_partial", "_searched", "content", "done", "fault", "finish", "moved", "skipped", "usage",
     )  # fmt: skip
 
     def __init__(self, decoder: StreamDecoder, ends: re.Pattern[bytes] | None) -> None:
@@ -64,6 +67,7 @@ class Watch:
         self._searched = 0  # bytes of `_partial` in which no event ends, so that a long one is not searched again
         self.content = self.moved = self.done = False
         self.finish: str | None = None
+        self.usage: Usage | None = None
         self.fault: Fault | None = None
         self.skipped = 0
 
@@ -124,6 +128,8 @@ class Watch:
                 self.content = self.moved = True
             if isinstance(event, Finished):
                 self.finish = event.finish
+            elif isinstance(event, Used):
+                self.usage = event.usage
             elif kind is Skipped:
                 self.skipped += 1
                 passed = False

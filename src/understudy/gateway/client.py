@@ -63,6 +63,7 @@ class AsgiClient:
 
     async def start(self, status: int, headers: Headers) -> None:
         self.committed = True
+        shown(self.exchange, status)
         await self._send(
             {"type": "http.response.start", "status": status, "headers": [*headers, *marks(self.exchange)]}
         )
@@ -78,6 +79,12 @@ class AsgiClient:
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.end(body)
+
+
+def shown(exchange: Exchange | None, status: int) -> None:
+    """Note what the client is told."""
+    if exchange is not None:
+        exchange.status = status
 
 
 def marks(exchange: Exchange | None) -> Headers:

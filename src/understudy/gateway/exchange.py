@@ -112,17 +112,6 @@ class _Run:
         record.ended = now = clock.monotonic()
         self._health.dropped(target, record.started, now)
 
-    async def _try(self, target: Target, exchange: Exchange, client: Client) -> Failure | None:
-        """One attempt of a race."""
-        record = exchange.attempts[-1]
-        try:
-            failure = await self._attempt(target, exchange, client, self._transport)
-        except BaseException:
-            self._given_up(target, record)
-            raise
-        record.ended = clock.monotonic()
-        return failure
-
     def _reaction(self, target: Target, failure: Failure, now: float) -> Reaction:
         """What to do about a failure, with what is left; and notes of what that uses up."""
         exchange, client, fault = self._exchange, self._client, failure.fault
@@ -174,6 +163,18 @@ class _Run:
     async def _hedged(self, target: Target, silence: float) -> tuple[Target, Failure | None]:
         """Try `target`, and the next one beside it when it keeps silent. Returns whose answer it was."""
         exchange, health = self._exchange, self._health
+        owed = [(target, exchange.attempts[-1])]  # whose places at their targets are not yet given back
+
+        async def trying(target: Target, exchange: Exchange, client: Client) -> Failure | None:
+            record = exchange.attempts[-1]
+            try:
+                failure = await self._attempt(target, exchange, client, self._transport)
+            except BaseException:
+                owed.remove((target, record))
+                self._given_up(target, record)
+                raise
+            record.ended = clock.monotonic()
+            return failure
 
         async def another() -> tuple[Target, Attempt] | None:
             other = self._queue.next()
@@ -182,13 +183,21 @@ class _Run:
             beside = Attempt(other)
             beside.mark = health.sent(other, self._queue.tokens, beside.started, first=False)
             exchange.attempts.append(beside)
+            owed.append((other, beside))
             return other, beside
 
-        *others, last = await hedging.race(target, exchange, self._client, self._try, another, wait=silence)
+        try:
+            *others, last = await hedging.race(target, exchange, self._client, trying, another, wait=silence)
+        except BaseException:
+            for left, record in owed:  # one may have failed and not been told of, or never have come to run
+                self._given_up(left, record)
+            raise
         for tried in others:
             tried.record.action = "hedged"
             if tried.failure is not None:
                 tried.record.fault = tried.failure.fault
                 reaction = react(tried.failure.fault, State(retries=0, others=1))
                 health.failed(tried.target, tried.record.started, tried.failure.fault, reaction, clock.monotonic())
+            elif (tried.target, tried.record) in owed:  # it lost before it came to run
+                self._given_up(tried.target, tried.record)
         return last.target, last.failure

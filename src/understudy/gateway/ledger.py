@@ -16,7 +16,7 @@ import ipaddress
 import math
 import socket
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,7 +25,7 @@ from msgspec import Meta
 from understudy.resilience import Change, Place, table
 from understudy.resilience.faults import Scope
 
-VERSION = 1
+VERSION: Final = 1
 
 LONGEST = 31 * 86400.0
 """Seconds that a word about something running may hold, unless it is open-ended; longer than an operator can say."""

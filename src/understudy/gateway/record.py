@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from understudy import clock
-from understudy.canon import Fault, Loss
+from understudy.canon import Fault, Loss, Usage
 from understudy.dialects import StreamEncoder
 from understudy.gateway.call import Call
 from understudy.gateway.routing import Route, Target
@@ -35,12 +35,14 @@ class Attempt:
     """One try of an exchange at one target. Times are `clock.monotonic` seconds, None for what did not happen.
 
     `skipped` counts events of a stream that could not be read and were left out. `losses` are what translation could
-    not carry: of the request from the start, of the answer as it came. `way` is how it was to go on with an answer that
-    another attempt had begun.
+    not carry: of the request from the start, of the answer as it came. `way` is how it was to go on with an answer
+    that another attempt had begun. `usage` is what the provider said of its tokens; of a whole answer that was passed
+    on as it came it stands in `answer`, unread.
     """
 
     __slots__ = (
         "action",
+        "answer",
         "connected",
         "ended",
         "fault",
@@ -52,6 +54,7 @@ class Attempt:
         "skipped",
         "started",
         "target",
+        "usage",
         "way",
     )
 
@@ -68,6 +71,8 @@ class Attempt:
         self.fault: Fault | None = None
         self.action: str | None = None
         self.way: Way | None = None
+        self.usage: Usage | None = None
+        self.answer: bytes | None = None
         self.mark: Mark | None = None
 
 
@@ -79,12 +84,13 @@ class Exchange:
 
     `health` is what is known of the targets. `encoder` writes the client's stream, if that is a translated one and has
     begun. `trail` is what was sent of a stream, and `splice` how it goes on, once it broke off. `omissions` are what
-    targets would not take, by their names. `left_out` says of targets that the call must not go to why that is so.
+    targets would not take, by their names. `status` is what the client was shown. `left_out` says of targets that the
+    call must not go to why that is so.
     """
 
     __slots__ = (
         "attempts", "call", "deadline", "encoder", "ended", "health", "id", "left_out", "omissions", "outcome", "route",
-        "splice", "started", "trail", "wall",
+        "splice", "started", "status", "trail", "wall",
     )  # fmt: skip
 
     def __init__(self, call: Call, route: Route, health: Health) -> None:
@@ -101,6 +107,7 @@ class Exchange:
         self.splice: Splice | None = None
         self.omissions: Mapping[str, tuple[Omission, ...]] = _NONE
         self.left_out: Sequence[str] = ()
+        self.status: int | None = None
         self.ended: float | None = None
         self.outcome: Outcome | None = None
 

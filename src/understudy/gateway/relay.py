@@ -180,6 +180,7 @@ async def _stream(response: Response, headers: Headers, exchange: Exchange, clie
             if size > LARGEST_PREAMBLE:
                 return Failure(Fault("malformed_events", message="1 MiB without any content", phase="stream"))
     record.skipped = watch.skipped
+    record.usage = watch.usage
     rest = b"".join((*held, ready))
     if watch.fault is not None:
         if client.committed and rest:
@@ -202,6 +203,7 @@ async def _whole(response: Response, headers: Headers, exchange: Exchange, clien
     body, fault = await whole_body(response, dialect, streamed=exchange.call.stream)
     if fault is not None:
         return Failure(fault, response.status, headers, body, dialect.NAME)
-    exchange.attempts[-1].first_content = clock.monotonic()
+    record = exchange.attempts[-1]
+    record.first_content, record.answer = clock.monotonic(), body
     await client.whole(200, headers, body)
     return None

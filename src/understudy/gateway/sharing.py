@@ -214,7 +214,7 @@ class Sharing:
                 self._say_rests(pipeline, now)
             if now - beat >= BEAT:
                 beat = now
-                pipeline.publish(self._channel, self._message())
+                pipeline.publish(self._channel, self._message() or b"")
             if len(pipeline):
                 count = len(pipeline)
                 async with asyncio.timeout(PATIENCE):
@@ -307,8 +307,8 @@ class Sharing:
         now = clock.monotonic()
         self._offset = seconds + micros / 1e6 - (before + now) / 2
         await client.zremrangebyscore(self._index, "-inf", now + self._offset)
-        keys: list[bytes] = await client.zrevrange(self._index, 0, ledger.MOST - 1)
-        keys = [key for key in keys if key.startswith(self._key.encode())]
+        index: list[Any] = list(await client.zrevrange(self._index, 0, ledger.MOST - 1))
+        keys = [key for key in index if key.startswith(self._key.encode())]
         stored: dict[Name, float] = {}
         for start in range(0, len(keys), BATCH):
             for data in await client.mget(keys[start : start + BATCH]):

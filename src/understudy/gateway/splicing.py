@@ -155,6 +155,7 @@ async def stream(response: Response, target: Target, exchange: Exchange, client:
         last = events.pop() if events and isinstance(events[-1], (Ended, Failed)) else None
         if any(map(says_something, events)):
             response.progressed()
+        translate.note(attempt, events)
         try:
             joined = joint.join(events)
         except splice.MismatchError as error:

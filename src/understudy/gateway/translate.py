@@ -7,7 +7,7 @@ and in a header; a route with `strict` refuses instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -21,6 +21,7 @@ from understudy.canon import (
     Loss,
     Request,
     Skipped,
+    Used,
 )
 from understudy.dialects.watch import says_something
 from understudy.dialects.wire import Malformed
@@ -28,7 +29,7 @@ from understudy.gateway import named_files, omissions, surface
 from understudy.gateway.arriving import LARGEST_PREAMBLE, last_piece, whole_body
 from understudy.gateway.call import Call
 from understudy.gateway.client import Client
-from understudy.gateway.record import Exchange, Failure, Headers
+from understudy.gateway.record import Attempt, Exchange, Failure, Headers
 from understudy.gateway.routing import Route, Target
 from understudy.gateway.trail import begun
 from understudy.resilience import classify
@@ -113,6 +114,7 @@ async def whole(response: Response, target: Target, exchange: Exchange, client: 
     except Malformed as error:
         return Failure(Fault("bad_answer", status=200, message=str(error), phase="body"), 200, [], body, dialect.NAME)
     record = exchange.attempts[-1]
+    record.usage = answer.usage
     encoded, losses = surface.encode_answer(_named(answer, exchange), call.door, call.request())
     record.losses += losses
     headers = [(b"content-type", b"application/json")]
@@ -151,7 +153,7 @@ async def stream(response: Response, target: Target, exchange: Exchange, client:
         if any(map(says_something, events)):
             content = True
             response.progressed()
-        record.skipped += sum([event.__class__ is Skipped for event in events])
+        note(record, events)
         out = b"".join([encoder.encode(event) for event in events])
         if trail is not None:
             trail.said.note_all(events)
@@ -178,6 +180,16 @@ async def stream(response: Response, target: Target, exchange: Exchange, client:
             await _begin(client, exchange, encoder)
             await client.write(data)
             held.clear()
+
+
+def note(record: Attempt, events: Iterable[Event]) -> None:
+    """What a record wants to know of a stream's events."""
+    for event in events:
+        kind = event.__class__
+        if kind is Skipped:
+            record.skipped += 1
+        elif isinstance(event, Used):
+            record.usage = event.usage
 
 
 async def next_events(response: Response, decoder: dialects.StreamDecoder) -> list[Event]:

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from understudy.gateway.app import Gateway, RefusedError
-from understudy.gateway.client import marks
+from understudy.gateway.client import marks, shown
 from understudy.gateway.record import Exchange, Headers
 from understudy.gateway.surface import Door
 
@@ -121,6 +121,7 @@ class Turn:
 
     async def start(self, status: int, headers: Headers) -> None:
         self.committed = True
+        shown(self.exchange, status)
         # Goes out with the first of the body: one system call less.
         self._head = self._lines(status, [*headers, *marks(self.exchange), (b"transfer-encoding", b"chunked")])
 
@@ -141,6 +142,7 @@ class Turn:
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         self.committed = True
+        shown(self.exchange, status)
         self._respond(status, [*headers, *marks(self.exchange)], body)
 
     def _respond(self, status: int, headers: Headers, body: bytes) -> None:

@@ -82,7 +82,7 @@ class Origin:
         retried = False
         while True:
             if connection is None or connection.transport.is_closing():
-                connection = await self._acquire(clocks, fresh=retried)
+                connection = await self._acquire(clocks, deadline, fresh=retried)
                 connected = clock.monotonic()
             waiter = connection.begin(head, body, clocks, (started, connected, deadline))
             try:
@@ -97,8 +97,14 @@ class Origin:
                 raise error
             connection, retried = None, True
 
-    async def _acquire(self, clocks: Clocks, *, fresh: bool = False) -> Connection:
+    async def _acquire(self, clocks: Clocks, deadline: float = math.inf, *, fresh: bool = False) -> Connection:
         """An idle connection, a new one, or the next that comes free. `fresh`: not one that was idle."""
+        if deadline - clock.monotonic() < 2 * clocks.connect:  # waiting and opening may take that long each
+            try:
+                async with asyncio.timeout(max(0.0, deadline - clock.monotonic())):
+                    return await self._acquire(clocks, math.inf, fresh=fresh)
+            except TimeoutError:
+                raise TransportError("deadline", f"{self.label}: the deadline passed before a connection") from None
         while not self._closed:
             if self._idle and not fresh:
                 connection = self._idle.popitem()[0]

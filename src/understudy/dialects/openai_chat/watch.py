@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from understudy.canon import Fault
+from understudy.canon import Fault, Usage
+from understudy.dialects.openai_chat.answer import decode_usage
 from understudy.dialects.openai_chat.fault import decode_fault
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -54,6 +55,7 @@ class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     error: Any = None
     object: Any = None
+    usage: Any = None
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
@@ -68,17 +70,23 @@ class Watch:
     `skipped`: malformed events left out, at most one.
     """
 
-    __slots__ = ("_open", "_partial", "content", "done", "fault", "finish", "moved", "skipped")
+    __slots__ = ("_open", "_partial", "_usage", "content", "done", "fault", "finish", "moved", "skipped")
 
     def __init__(self) -> None:
         self._partial = b""
         self._open: set[int | None] = set()
+        self._usage: Any = None
         self.content = False
         self.moved = False
         self.finish: str | None = None
         self.done = False
         self.fault: Fault | None = None
         self.skipped = 0
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the stream said of its tokens, last."""
+        return decode_usage(self._usage) if isinstance(self._usage, dict) else None
 
     @property
     def whole(self) -> bool:
@@ -106,11 +114,9 @@ class Watch:
             except _UNREADABLE:
                 return self._each(ready)
             for chunk in chunks:
-                choices = chunk.choices
-                if chunk.error or (not choices and chunk.object == "error"):
+                if chunk.error or (not chunk.choices and chunk.object == "error"):
                     return self._each(ready)
-                if choices:
-                    self._note(choices)
+                self._note(chunk)
             if finished:
                 self._end()
                 if self.fault is not None:  # a client may stop at `[DONE]`, and must not see one
@@ -140,8 +146,10 @@ class Watch:
         else:
             self.done = True
 
-    def _note(self, choices: list[_Choice]) -> None:
-        for choice in choices:
+    def _note(self, chunk: _Chunk) -> None:
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        for choice in chunk.choices or ():
             delta = choice.delta
             if delta is not None and (delta.content or _has_content(delta)):
                 self.content = self.moved = True
@@ -184,8 +192,7 @@ class Watch:
         if name == b"error" or chunk.error or (not chunk.choices and chunk.object == "error"):
             self.fault = _in_band(data)
             return False
-        if chunk.choices:
-            self._note(chunk.choices)
+        self._note(chunk)
         return True
 
     def _malformed(self, block: bytes) -> bool:
