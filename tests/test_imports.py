@@ -15,9 +15,11 @@ ALLOWED = {
     "providers": {"canon", "dialects", "clock"},
     "upstream": {"clock"},
     "resilience": {"canon", "clock"},
+    "ledger": {"canon", "clock"},
+    "access": {"canon", "clock"},
     "local": {"canon", "providers", "clock"},
     "sim": {"canon", "dialects", "clock"},
-    "gateway": {"canon", "clock", "dialects", "providers", "upstream", "resilience", "local", "operations"},
+    "gateway": {"access", "ledger", "telemetry", "canon", "clock", "dialects", "providers", "upstream", "resilience", "local", "operations"},
     "inprocess": {"gateway"},
 }
 """What each part may import besides itself. `cli` may import everything, and nothing imports it."""

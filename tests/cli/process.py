@@ -5,9 +5,12 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 CLEAN = {name: value for name, value in os.environ.items() if not re.search("KEY|TOKEN|UNDERSTUDY|PROXY", name.upper())}
 """The environment without what could be found in it."""
+_DATA = tempfile.TemporaryDirectory()
+CLEAN["XDG_DATA_HOME"] = _DATA.name  # the ledger of a gateway under test is nobody's
 
 
 class Process:

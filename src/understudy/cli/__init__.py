@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from understudy.cli import check, demo, events, explain, pull, serve, sim, target, targets
+from understudy.cli import check, demo, events, explain, init, keys, log, pull, serve, sim, target, targets, usage
 
 app = typer.Typer(
     name="understudy",
@@ -19,10 +19,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for verb in (
-    serve.serve, check.check, explain.explain, targets.targets, events.events, demo.demo, pull.pull, sim.sim,
+    init.init, serve.serve, check.check, explain.explain, targets.targets, events.events, log.log, usage.usage,
+    demo.demo, pull.pull, sim.sim,
 ):  # fmt: skip
     app.command()(verb)
 app.add_typer(target.app, name="target")
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import typer
+
 from understudy.cli import app
 
 _HEAD = """# Commands
@@ -16,13 +18,20 @@ Generated from `understudy --help` and each command's own by `make docs`. Comman
 
 def render() -> str:
     """The page, as Markdown."""
-    names = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+    names = _names(app)
+    for group in app.registered_groups:
+        if group.name and group.typer_instance:
+            names += (group.name, *(f"{group.name} {name}" for name in _names(group.typer_instance)))
     return _HEAD + "".join(_help(name) for name in ("", *names))
+
+
+def _names(commands: typer.Typer) -> list[str]:
+    return [one.name or one.callback.__name__ for one in commands.registered_commands if one.callback]
 
 
 def _help(name: str) -> str:
     """One command's help, run for real: what stands in the docs is what a terminal of 100 columns shows."""
-    command = [sys.executable, "-m", "understudy.cli", *([name] if name else []), "--help"]
+    command = [sys.executable, "-m", "understudy.cli", *name.split(), "--help"]
     environ = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)  # noqa: S603  # our own
     title = f"understudy {name}".strip()

@@ -82,12 +82,15 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
     import os
     import signal
 
-    from understudy.gateway import reloading
+    from understudy.gateway import recording, reloading
     from understudy.gateway.assemble import assemble
     from understudy.gateway.server import Server
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     gateway = await assemble(loaded, os.environ)
+    kept = recording.opened(loaded.config.ledger, os.environ)
+    if kept is not None:
+        gateway.recorder = recording.Recorder(kept, loaded.config.ledger)
     values = loaded.config.server
     server = Server(gateway, host=values.host, port=values.port)
 
@@ -109,6 +112,8 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
         if watcher is not None:
             watcher.cancel()
         await gateway.close()
+        if kept is not None:
+            await asyncio.to_thread(kept.stop)
 
 
 def found(routing: Routing) -> list[str]:

@@ -23,6 +23,7 @@ from understudy.gateway import (
     operate,
     operation_table,
     patience,
+    recording,
     relay,
     surface,
     telling,
@@ -91,6 +92,7 @@ class Gateway:
         self.journal = admin.Journal()
         self.health.tell.append(self._changed)
         self.observers: list[Observer] = []
+        self.recorder: recording.Recorder | None = None
         self.stopping = False
         self.open = 0
         self.stored = _store(routing.config.server.stored_responses)
@@ -107,6 +109,7 @@ class Gateway:
             "/api/show": {"POST": self._show},
             "/admin/targets": {"GET": self._targets, "POST": self._command},
             "/admin/events": {"GET": self._events},
+            "/understudy/feedback": {"POST": self._feedback},
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._ready},
         }
@@ -259,6 +262,8 @@ class Gateway:
 
     async def _run(self, exchange: Exchange, client: Client, attempt: exchanges.Attempting) -> None:
         client.exchange = exchange
+        seen = self.recorder.seeing(exchange, client) if self.recorder is not None else None
+        client = seen or client
         waiting = patience.patient(exchange, client)
         client = waiting or client
         try:
@@ -274,6 +279,8 @@ class Gateway:
             if waiting is not None:
                 await waiting.close()
             exchange.ended = clock.monotonic()
+            if self.recorder is not None:
+                self.recorder.put(exchange, seen)
             for observer in self.observers:
                 observer(exchange)
 
@@ -438,10 +445,23 @@ class Gateway:
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
 
+    async def _feedback(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What a client thought of an answer that it had."""
+        self._reader(scope)
+        if self.recorder is None:
+            raise RefusedError(501, "not_supported", "There is no ledger to keep feedback in (`ledger.url`).")
+        try:
+            given = msgspec.json.decode(await self._body(receive), type=recording.Feedback)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise RefusedError(400, "invalid_body", f"{error}.") from None
+        await _json(send, {"id": self.recorder.feedback(given, None)})
+
     # -- for operators -------------------------------------------------------------------------------------------------
 
     def _changed(self, change: Change) -> None:
         told = self.journal.add(change)
+        if self.recorder is not None:
+            self.recorder.event(told)
         left = "" if told["seconds"] is None else f" for {told['seconds']:.0f} s"
         log.warning("%s: %s%s (%s)", told["target"], told["what"], left, told["why"])
 

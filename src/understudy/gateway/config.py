@@ -26,6 +26,7 @@ from understudy.providers.catalogue import Continuation
 from understudy.resilience import Order
 from understudy.upstream import split_url
 
+Store = Literal["none", "metadata", "bodies"]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 
@@ -80,6 +81,28 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain: Annotated[
         Seconds, Meta(description="Seconds that running streams get to finish when the gateway is told to stop.")
     ] = 30.0
+
+
+class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: Annotated[
+        str,
+        Meta(
+            description="Where `serve` keeps the ledger: a file's path, a `postgresql://` URL (or `env:NAME`), or "
+            "`off`. Empty: `ledger.sqlite` in the user's data folder."
+        ),
+    ] = ""
+    sample: Annotated[
+        float, Meta(ge=0, le=1, description="Share of the exchanges whose bodies are kept, where bodies are.")
+    ] = 1.0
+    largest_body: Annotated[int, Meta(ge=1024, description="Bytes of a body that are kept.")] = 256 * 1024
+    bodies_days: Annotated[float, Meta(gt=0, le=36500, description="Days for which bodies are kept.")] = 30.0
+    bodies_bytes: Annotated[int, Meta(ge=1, description="Bytes of packed bodies that are kept, the latest.")] = (
+        10 * 1024**3
+    )
+    exchanges_days: Annotated[
+        Annotated[float, Meta(gt=0, le=36500)] | None,
+        Meta(description="Days for which exchanges are kept. Default: for ever."),
+    ] = None
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,6 +192,13 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             "no proxy takes it for dead. The answer has then begun with status 200: errors come inside it. 0: never."
         ),
     ] = None
+    store: Annotated[
+        Store | None,
+        Meta(
+            description="What the ledger keeps of a call. `none`: nothing. `metadata`: who, when, how much, what "
+            "failed. `bodies`: also what was asked and answered. A client can ask for less, by `x-understudy-store`."
+        ),
+    ] = None
     mid_stream: Annotated[
         Literal["error", "continue", "instruct"] | None,
         Meta(
@@ -208,6 +238,7 @@ class Route(RouteSettings, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: Server = Server()
+    ledger: Ledger = Ledger()
     providers: dict[str, Provider] = {}
     defaults: Defaults = Defaults()
     routes: dict[str, Route] = {}
@@ -225,6 +256,7 @@ BUILT_IN: Mapping[str, Any] = {
     "affinity": False,
     "keep_alive": 0.0,
     "hedge": False,
+    "store": "metadata",
     "mid_stream": "continue",
     "strict": False,
     "other_vector_space": False,
@@ -360,7 +392,7 @@ def _converts(value: object, kind: Any) -> bool:
 def _known_keys(path: Steps) -> list[str]:
     kind: Any = Config
     if path:
-        kind = {"server": Server, "defaults": Defaults, **_SECTIONS}[str(path[0])]
+        kind = {"server": Server, "ledger": Ledger, "defaults": Defaults, **_SECTIONS}[str(path[0])]
     return list(kind.__struct_fields__)
 
 

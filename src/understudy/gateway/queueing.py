@@ -67,7 +67,7 @@ class Queue:
             if not waits or self._waited + min(waits) > patience:
                 return None
             # The share of chance keeps those who wait for the same moment apart.
-            pause = max(_SHORTEST, min(waits) * (1 + clock.random() / 4))
+            pause = max(_SHORTEST, min(min(waits) * (1 + clock.random() / 4), patience - self._waited))
             self._waited += pause
             await clock.sleep(pause)
             now = clock.monotonic()

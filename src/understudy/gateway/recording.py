@@ -6,19 +6,46 @@ and marked; a cost that nobody knows is none, never 0.
 
 from __future__ import annotations
 
+import itertools
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
 import msgspec
 
-from understudy import dialects, ledger
+from understudy import clock, dialects, ledger
 from understudy.canon import Usage
 from understudy.dialects.wire import Malformed
+from understudy.gateway import config as settings
 from understudy.gateway.client import Client
 from understudy.gateway.record import Attempt, Exchange, Headers
+
+log = logging.getLogger("understudy")
+
+_LESS: tuple[settings.Store, ...] = ("none", "metadata", "bodies")
+
+_PREFIX = f"ev_{int(clock.wall()):08x}{clock.token(6)}"
+_FEEDBACK = f"fb_{int(clock.wall()):08x}{clock.token(6)}"
+_COUNT = itertools.count(1)
+
+_DAY = 86400.0
 
 _MESSAGE = 500
 """Characters of a provider's message that are kept: they may quote the prompt."""
 
 _BYTES = 4
 """Per token, roughly: OpenAI's rule of thumb for English."""
+
+
+class Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client says of an exchange. `score` is in [0, 1]; `corrected` is the answer that it should have been."""
+
+    exchange: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    score: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    label: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    comment: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
+    corrected: Annotated[str, msgspec.Meta(max_length=1_000_000)] | None = None
 
 
 class Seen:
@@ -72,6 +99,88 @@ class Seen:
 
     def _note(self, headers: Headers) -> None:
         self.kind = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
+
+
+def place(values: settings.Ledger, environ: Mapping[str, str]) -> tuple[str, Path] | None:
+    """The URL of the ledger that `values` mean, and the folder of its spool; None if it is off."""
+    if values.url == "off":
+        return None
+    data = Path(environ.get("XDG_DATA_HOME", ""))
+    folder = (data if data.is_absolute() else Path.home() / ".local/share") / "understudy"
+    url = settings.reveal(values.url, environ) or str(folder / "ledger.sqlite")
+    if "://" in url:
+        return url, folder
+    path = Path(url).expanduser()
+    return f"sqlite:///{path}", path.parent
+
+
+def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger | None:
+    """The ledger that `values` mean, started; None if it is off."""
+    found = place(values, environ)
+    if found is None:
+        return None
+    url, folder = found
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = ledger.Ledger(
+        ledger.Settings(
+            url=url,
+            spool=str(folder / "ledger-spool"),
+            body_bytes=values.largest_body,
+            retention=ledger.Retention(
+                bodies_seconds=values.bodies_days * _DAY,
+                bodies_bytes=values.bodies_bytes,
+                exchanges_seconds=None if values.exchanges_days is None else values.exchanges_days * _DAY,
+            ),
+        )
+    )
+    kept.start()
+    return kept
+
+
+class Recorder:
+    """Writes down what is over, as far as its route and its client let it be kept."""
+
+    def __init__(self, kept: ledger.Ledger, values: settings.Ledger) -> None:
+        self.ledger = kept
+        self._values = values
+
+    def seeing(self, exchange: Exchange, client: Client) -> Seen | None:
+        """`client` as one whose answer is remembered; None where bodies are not kept."""
+        if consent(exchange) != "bodies" or clock.random() >= self._values.sample:
+            return None
+        return Seen(client, self._values.largest_body)
+
+    def put(self, exchange: Exchange, seen: Seen | None, key: str | None = None) -> None:
+        """Hand the record of `exchange` on. Never waits; a mistake in here must not cost a client its answer."""
+        if consent(exchange) == "none":
+            return
+        try:
+            self.ledger.put(recorded(exchange, key=key, seen=seen))
+        except Exception:
+            log.exception("an exchange could not be recorded")
+
+    def feedback(self, given: Feedback, by: str | None) -> str:
+        """Keep what somebody thought of an answer; returns its id."""
+        name = f"{_FEEDBACK}{next(_COUNT):08x}"
+        self.ledger.put(
+            ledger.Feedback(
+                name, given.exchange, clock.wall(), by, given.score, given.label, given.comment, given.corrected
+            )
+        )
+        return name
+
+    def event(self, told: Mapping[str, Any]) -> None:
+        """A change of a target's state."""
+        name = f"{_PREFIX}{told['number']}"
+        detail = msgspec.json.encode(told).decode()
+        self.ledger.put(ledger.Event(name, told["at"], told["what"], target=told["target"], detail=detail))
+
+
+def consent(exchange: Exchange) -> settings.Store:
+    """What may be kept: what the route allows, and not more than the client does."""
+    asked = exchange.call.headers.get(b"x-understudy-store", b"").decode("latin-1").strip().lower()
+    allowed = exchange.route.store
+    return asked if asked in _LESS and _LESS.index(asked) < _LESS.index(allowed) else allowed
 
 
 def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = None) -> ledger.Exchange:
@@ -146,8 +255,20 @@ def _tokens(attempt: Attempt, exchange: Exchange) -> ledger.Tokens | None:
         )
     if attempt.first_content is None:
         return None
-    said = exchange.trail.fold().text if exchange.trail is not None else ""
-    return ledger.Tokens(int(exchange.call.size()), len(said) // _BYTES, estimated=True)
+    return ledger.Tokens(int(exchange.call.size()), _written(attempt, exchange), estimated=True)
+
+
+def _written(attempt: Attempt, exchange: Exchange) -> int:
+    """Roughly the tokens that an attempt wrote: of a text that several wrote, from its seam to the next."""
+    trail = exchange.trail
+    if trail is None:
+        return 0
+    if exchange.splice is None:
+        return trail.tokens()
+    bounds = [0, *(seam["at"] for seam in exchange.splice.seams), len(trail.fold().text)]
+    spoke = [one for one in exchange.attempts if one.first_content is not None]
+    place = spoke.index(attempt)
+    return (bounds[place + 1] - bounds[place]) // _BYTES if place + 1 < len(bounds) else 0
 
 
 def _seam(seam: dict[str, object], exchange: Exchange) -> ledger.Seam:

@@ -41,6 +41,7 @@ _SECTIONS = (
         config.Provider,
         "A provider of the [catalogue](providers.md) needs no table if its variable is set; NAME is its name there.",
     ),
+    ("[ledger]", config.Ledger, "What `serve` keeps of exchanges."),
     ("[defaults]", config.Defaults, "What holds for every route that does not say otherwise."),
     ('[routes."NAME"]', config.Route, "NAME is what clients ask for."),
 )

@@ -166,6 +166,7 @@ class Route(msgspec.Struct, frozen=True):
     keep_alive: float = 0.0
     hedge: bool = False
     mid_stream: str = "continue"
+    store: settings.Store = "metadata"
     strict: bool = False
     other_vector_space: bool = False
 
@@ -288,6 +289,7 @@ class Routing:
             keep_alive=setting("keep_alive"),
             hedge=setting("hedge"),
             mid_stream=setting("mid_stream"),
+            store=setting("store"),
             strict=setting("strict"),
             other_vector_space=setting("other_vector_space"),
         )

@@ -70,6 +70,9 @@ _KEPT_RESTS = 60.0
 _PEERS = 256
 _RESTS = 2048
 
+TASK = "sharing"
+"""The name of the only tasks that ever talk to Redis."""
+
 log = logging.getLogger("understudy")
 
 
@@ -101,7 +104,7 @@ class Sharing:
 
     def start(self) -> None:
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="sharing")
+            self._task = asyncio.create_task(self._run(), name=TASK)
 
     async def close(self) -> None:
         self.connected = False
@@ -164,8 +167,8 @@ class Sharing:
                 await self._reread(client)
             self._up()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen(pubsub))
-                group.create_task(self._publish(client))
+                group.create_task(self._listen(pubsub), name=TASK)
+                group.create_task(self._publish(client), name=TASK)
         finally:
             with contextlib.suppress(Exception):  # a connection that is in pieces already
                 async with asyncio.timeout(1):

@@ -38,6 +38,11 @@ class Trail:
         if self._size > FOLD:
             self.fold()
 
+    def tokens(self) -> int:
+        """Roughly the tokens that were sent: an event is about one, and four characters are. Nothing is read."""
+        events = sum([piece.count(b"\n\n") for piece in self._pieces])
+        return events + len(self.said.text) // 4
+
     def fold(self) -> Said:
         """What the client has been sent. Of the bytes only the latest piece stays."""
         if self._pieces:

@@ -1,0 +1,150 @@
+"""`understudy log` and `usage` over a ledger that a gateway has written."""
+
+import csv
+import io
+import json
+from typing import NamedTuple
+
+import pytest
+
+from tests.cli import process
+from tests.running import TWO, Running
+from understudy.gateway import recording
+from understudy.gateway.config import Ledger
+
+ROUTES = """
+[routes.moves]
+targets = ["first/internal", "second/ok"]
+[routes.fails]
+targets = ["first/internal"]
+[routes.keeps]
+targets = ["second/ok"]
+store = "bodies"
+[routes.hides]
+targets = ["second/ok"]
+store = "none"
+[routes.breaks]
+targets = ["first/cut:after=3", "second/ok"]
+"""
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments):
+    return Done(*process.run(*arguments))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A configuration whose ledger has six exchanges, and the ids of them by route."""
+    folder = tmp_path_factory.mktemp("ledger")
+    file = folder / "understudy.toml"
+    file.write_text(f'[ledger]\nurl = "{folder}/l.sqlite"\n')
+    kept = recording.opened(Ledger(url=f"{folder}/l.sqlite"), {})
+    ids = {}
+    with Running(TWO + ROUTES) as gateway:
+        gateway.call(lambda: setattr(gateway.gateway, "recorder", recording.Recorder(kept, Ledger())))
+        for name in ("moves", "fails", "hides", "breaks"):
+            response = gateway.chat(name, stream=name == "breaks", headers={"x-understudy-task": "greet"})
+            ids[name] = response.headers["x-understudy-exchange"]
+        ids["keeps"] = gateway.chat("keeps").headers["x-understudy-exchange"]
+        less = gateway.chat("keeps", headers={"x-understudy-store": "metadata", "x-understudy-tags": "one, two"})
+        ids["less"] = less.headers["x-understudy-exchange"]
+        feedback = {"exchange": ids["keeps"], "score": 0.5, "comment": "Fair enough."}
+        assert gateway.http.post("/understudy/feedback", json=feedback).json()["id"]
+        assert gateway.http.post("/understudy/feedback", json={"exchange": "x", "score": 7}).status_code == 400
+    state = kept.stop()
+    assert (state.lost, state.error) == ({}, None)
+    return file, ids
+
+
+def facts(*arguments):
+    done = run(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def one(file, identity):
+    done = run("log", identity, "-c", file, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_may_be_kept_is_listed_newest_last(written):
+    file, ids = written
+    assert [line["id"] for line in facts("log", "-c", file)] == [
+        ids[name] for name in ("moves", "fails", "breaks", "keeps", "less")
+    ]
+
+
+def test_the_list_can_be_narrowed(written):
+    file, ids = written
+    assert [line["id"] for line in facts("log", "-c", file, "--failed")] == [ids["fails"]]
+    assert [line["id"] for line in facts("log", "-c", file, "--route", "keeps", "--limit", "1")] == [ids["less"]]
+    assert [line["id"] for line in facts("log", "-c", file, "--tag", "two")] == [ids["less"]]
+    assert len(facts("log", "-c", file, "--task", "greet", "--since", "1h")) == 3
+
+
+def test_an_exchange_has_its_attempts_faults_and_tokens(written):
+    file, ids = written
+    found = one(file, ids["moves"])
+    first, second = found["attempts"]
+    assert "internal" in first
+    assert "answered" in second
+    assert found["exchange"]["tokens"][0] > 0
+    assert found["exchange"]["status"] == 200
+    assert one(file, ids["fails"])["exchange"]["status"] == 500
+
+
+def test_an_answer_that_was_gone_on_with_has_its_seam(written):
+    file, ids = written
+    found = one(file, ids["breaks"])
+    assert [seam[2] for seam in found["exchange"]["seams"]] == ["replay"]
+    assert "stream_cut" in found["attempts"][0]
+
+
+def test_bodies_are_kept_where_route_and_client_agree_and_feedback_beside_them(written):
+    file, ids = written
+    found = one(file, ids["keeps"])
+    assert any("Hello there" in str(body) for body in found["bodies"])
+    assert any("This is a simulated answer" in str(body) for body in found["bodies"])
+    assert "Fair enough." in str(found["feedback"])
+    assert one(file, ids["less"])["bodies"] == []
+
+
+def test_people_see_a_time_line(written):
+    file, ids = written
+    done = run("log", ids["moves"], "-c", file)
+    assert done.returncode == 0, done.stderr
+    assert "internal (HTTP 500), fail over" in done.stdout
+    assert "cost unknown" in done.stdout
+
+
+def test_usage_sums_by_what_is_asked(written):
+    file, _ = written
+    done = run("usage", "-c", file, "--by", "route", "--json")
+    rows = {row["group"]["route"]: row for row in json.loads(done.stdout)}
+    assert set(rows) == {"moves", "fails", "breaks", "keeps"}
+    assert (rows["keeps"]["exchanges"], rows["fails"]["answered"]) == (2, 0)
+    assert rows["keeps"]["cost_usd"] is None
+    table = list(csv.DictReader(io.StringIO(run("usage", "-c", file, "--by", "task", "--csv").stdout)))
+    assert {row["task"]: row["exchanges"] for row in table} == {"greet": "3", "": "2"}
+    assert "exchanges" in run("usage", "-c", file).stdout
+
+
+def test_what_is_not_there_is_said(written, tmp_path):
+    file, _ = written
+    assert run("log", "ex_nothing", "-c", file).returncode == 1
+    assert run("log", "-c", file, "--since", "yesterday-ish").returncode == 2
+    off = tmp_path / "off.toml"
+    off.write_text('[ledger]\nurl = "off"\n')
+    assert run("usage", "-c", off).returncode == 2
+    none = tmp_path / "none.toml"
+    none.write_text(f'[ledger]\nurl = "{tmp_path}/none.sqlite"\n')
+    done = run("log", "-c", none)
+    assert done.returncode == 2
+    assert "no ledger" in done.stderr
