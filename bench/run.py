@@ -66,6 +66,8 @@ def configuration(provider_port: int) -> str:
     return f"""[server]
 port = 0
 keys = ["{wire.KEY}"]
+[ledger]
+url = "ledger.sqlite"
 [providers.bench]
 dialect = "openai-chat"
 base_url = "http://127.0.0.1:{provider_port}/v1"

@@ -148,3 +148,29 @@ def test_what_is_not_there_is_said(written, tmp_path):
     done = run("log", "-c", none)
     assert done.returncode == 2
     assert "no ledger" in done.stderr
+
+
+def test_everything_can_be_taken_away(written, tmp_path):
+    file, ids = written
+    out = tmp_path / "all.jsonl"
+    done = run("export", out, "-c", file)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {line["exchange"]["id"] for line in lines} == {ids[name] for name in ids if name != "hides"}
+    assert "Hello there" in out.read_text()
+    assert run("export", tmp_path / "no" / "folder", "-c", file).returncode == 1
+
+
+def test_what_is_purged_is_gone_and_counted(written):
+    file, ids = written
+    assert run("purge", "-c", file).returncode == 2
+    done = run("purge", "-c", file, "--before", "1s", "--bodies", "--yes", "--json")
+    assert json.loads(done.stdout)["deleted"] == {"bodies": 2}
+    assert one(file, ids["keeps"])["bodies"] == []
+    done = run("purge", "-c", file, "--before", "1s", "--yes", "--json")
+    told = json.loads(done.stdout)
+    assert told["left"] == 0
+    assert told["deleted"]["exchanges"] == 5
+    assert told["deleted"]["attempts"] == 7
+    assert facts("log", "-c", file) == []
+    assert json.loads(run("usage", "-c", file, "--json").stdout), "sums stay"

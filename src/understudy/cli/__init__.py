@@ -7,7 +7,23 @@ from __future__ import annotations
 
 import typer
 
-from understudy.cli import check, demo, events, explain, init, keys, log, pull, serve, sim, target, targets, usage
+from understudy.cli import (
+    check,
+    demo,
+    events,
+    explain,
+    export,
+    init,
+    keys,
+    log,
+    pull,
+    purge,
+    serve,
+    sim,
+    target,
+    targets,
+    usage,
+)
 
 app = typer.Typer(
     name="understudy",
@@ -20,6 +36,7 @@ app = typer.Typer(
 )
 for verb in (
     init.init, serve.serve, check.check, explain.explain, targets.targets, events.events, log.log, usage.usage,
+    export.export, purge.purge,
     demo.demo, pull.pull, sim.sim,
 ):  # fmt: skip
     app.command()(verb)

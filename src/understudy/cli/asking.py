@@ -140,7 +140,7 @@ async def ask(way: Way, path: str, body: object = None, *, patience: float = PAT
         # No proxy of the environment: a gateway is near, and its key is nobody else's business.
         async with (
             asyncio.timeout(patience),
-            httpx2.AsyncClient(timeout=None, trust_env=False, verify=_trust(way.url)) as http,  # noqa: S113  # above
+            httpx2.AsyncClient(timeout=None, trust_env=False, verify=_trust(way.url)) as http,  # above
             http.stream("GET" if body is None else "POST", where, headers=headers, content=content) as response,
         ):
             answer = bytearray()

@@ -146,7 +146,8 @@ def line(event: Event) -> str:
     how_long = "" if event.seconds is None else f" for {span(event.seconds)}"
     why = f": {plain(event.why)}" if event.why else ""
     what = plain(event.what).replace("_", " ")
-    return f"{when:%Y-%m-%d %H:%M:%S}  #{event.number}  {plain(event.target)}  {what}{how_long}{why} ({plain(event.scope)})"
+    whose = f"{plain(event.target)}  {what}"
+    return f"{when:%Y-%m-%d %H:%M:%S}  #{event.number}  {whose}{how_long}{why} ({plain(event.scope)})"
 
 
 def span(seconds: float) -> str:

@@ -51,7 +51,7 @@ def log(
             found = queries.one(connection, exchange)
         if found is None:
             fail(f"There is no exchange {exchange!r} in the ledger.", 1)
-        _print_json(_shown(found)) if json else _time_line(console, found)
+        _print_json(shown(found)) if json else _time_line(console, found)
         return
     which = queries.Filter(
         since=moment(since, time.time()), route=route, target=target, key=key, task=task, session=session, tag=tag,
@@ -103,7 +103,7 @@ def _print(console: Console, lines: list[Listed], *, json: bool) -> None:
         )
 
 
-def _shown(found: Found) -> Any:
+def shown(found: Found) -> Any:
     """Facts for programs: bodies as text where they are."""
     import msgspec
 

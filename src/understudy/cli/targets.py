@@ -120,8 +120,10 @@ def _table(found: Sequence[Target], *, expand: bool = False) -> RenderableType:
     if not found:
         return Text("No target yet: no route names one, and no call has gone to any.")
     keyed = len({target.target for target in found}) < len(found)
-    table = Table("target", *(["key"] if keyed else []), "state", "why", "breaker", "quota left", "in flight", "p95",
-                  expand=expand, caption="p95: 95 of 100 answers began within this time", caption_justify="left")  # fmt: skip
+    table = Table(
+        "target", *(["key"] if keyed else []), "state", "why", "breaker", "quota left", "in flight", "p95",
+        expand=expand, caption="p95: 95 of 100 answers began within this time", caption_justify="left",
+    )  # fmt: skip
     table.columns[0].overflow = "fold"  # a name cut short is no name
     for target in found:
         p95 = target.first_content.p95

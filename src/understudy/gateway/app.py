@@ -276,13 +276,15 @@ class Gateway:
                 await telling.stopped(exchange, client)
                 raise
         finally:
-            if waiting is not None:
-                await waiting.close()
-            exchange.ended = clock.monotonic()
-            if self.recorder is not None:
-                self.recorder.put(exchange, seen)
-            for observer in self.observers:
-                observer(exchange)
+            try:
+                if waiting is not None:
+                    await waiting.close()
+            finally:  # also when it is cancelled once more: by a stop, in the moment when the client leaves
+                exchange.ended = clock.monotonic()
+                if self.recorder is not None:
+                    self.recorder.put(exchange, seen)
+                for observer in self.observers:
+                    observer(exchange)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])

@@ -74,8 +74,8 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             pattern="^[A-Za-z0-9_.:-]{1,64}$",
-            description="What the names of its keys and its channel begin with. One for each installation."
-            " that uses the same Redis.",
+            description="What the names of its keys and its channel begin with. One for each installation "
+            "that uses the same Redis.",
         ),
     ] = "understudy"
     drain: Annotated[

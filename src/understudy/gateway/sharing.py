@@ -4,7 +4,7 @@ No call ever waits for Redis: decisions read this process' own `Health`. A task 
 here (`Health.tell`) and takes over what others send (`Health.apply`); if it cannot, calls do not notice. Over a channel
 changes arrive at once; in keys that expire by themselves they wait for a replica that starts late or was cut off.
 
-What is sent is `ledger.py`'s business. When Redis comes back, what is stored is read first, then what this replica
+What is sent is `words.py`'s business. When Redis comes back, what is stored is read first, then what this replica
 knows better is sent: so neither an old drain comes back nor is a new one lost, and a Redis that lost its memory gets it
 again.
 
@@ -28,9 +28,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from understudy import clock
-from understudy.gateway import ledger
+from understudy.gateway import words
 from understudy.gateway.config import Server, reveal
-from understudy.gateway.ledger import Entry, Ledger, Message, Name, RefusedError, Rest, Window, Word
+from understudy.gateway.words import Entry, Message, Name, RefusedError, Rest, Window, Word, Words
 from understudy.resilience import Change, Health, Left, Place
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Sharing:
         self.connected = False
         self.sent = self.heard = self.dropped = self.refused = 0
         self._health = health
-        self._ledger = Ledger()
+        self._words = Words()
         self._waiting: dict[Name, None] = {}
         self._wake = asyncio.Event()
         self._peers: dict[str, float] = {}
@@ -128,7 +128,7 @@ class Sharing:
 
     def tell(self, change: Change) -> None:
         """Something changed here. Called on a call's way: it only notes what is to be sent."""
-        for name in self._ledger.said(change, clock.monotonic()):
+        for name in self._words.said(change, clock.monotonic()):
             self._enqueue(name)
 
     def _enqueue(self, name: Name) -> None:
@@ -177,6 +177,7 @@ class Sharing:
 
     def _up(self) -> None:
         self.connected = True
+        self._told.clear()
         if self._lost:
             self._lost = False
             log.warning("Redis at %s is back: what replicas find is shared again.", self._where)
@@ -219,10 +220,9 @@ class Sharing:
                 beat = now
                 pipeline.publish(self._channel, self._message() or b"")
             if len(pipeline):
-                count = len(pipeline)
                 async with asyncio.timeout(PATIENCE):
                     await pipeline.execute()
-                self.sent += count
+                self.sent += len(sending)
                 self._done(sending)
             if now >= reread:
                 reread = now + REREAD
@@ -235,12 +235,12 @@ class Sharing:
         """Add a batch of what waits to `pipeline`; it goes on waiting until it has been sent."""
         sending = []
         for name in list(self._waiting)[:BATCH]:
-            entry = self._ledger.entries.get(name)
+            entry = self._words.entries.get(name)
             left = 0.0 if entry is None else entry.kept(now)
             if entry is None or left <= 0:
                 del self._waiting[name]
                 continue
-            data = self._message(word=ledger.word_of(entry, self._offset))
+            data = self._message(word=words.word_of(entry, self._offset))
             if data is None:
                 del self._waiting[name]
                 self.dropped += 1
@@ -254,7 +254,7 @@ class Sharing:
 
     def _done(self, sent: Iterable[tuple[Name, Entry]]) -> None:
         for name, entry in sent:
-            if self._ledger.entries.get(name) is entry:  # or else there is a newer word to send
+            if self._words.entries.get(name) is entry:  # or else there is a newer word to send
                 self._waiting.pop(name, None)
         if not self._waiting:
             self._wake.clear()
@@ -265,18 +265,18 @@ class Sharing:
             assert touched is not None
             place = touched.pop()
             left = self._health.quotas.left(place, now)
-            if ledger.embedded(place) or not left or not self._worth_telling(place, left):
+            if words.embedded(place) or not left or not self._worth_telling(place, left):
                 continue
-            windows = [Window(one.name, one.limit, one.left, min(one.full_in, ledger.LONGEST)) for one in left[:16]]
-            data = self._message(rest=Rest(ledger.spot_of(place), now + self._offset, windows))
+            windows = [Window(one.name, one.limit, one.left, min(one.full_in, words.LONGEST)) for one in left[:16]]
+            data = self._message(rest=Rest(words.spot_of(place), now + self._offset, windows))
             if data is None:
                 self.dropped += 1
                 continue
-            self._store(pipeline, ledger.rest_name(place), data, now, _KEPT_RESTS)
+            self._store(pipeline, words.rest_name(place), data, now, _KEPT_RESTS)
             pipeline.publish(self._channel, data)
 
     def _worth_telling(self, place: Place, left: list[Left]) -> bool:
-        name = ledger.rest_name(place)
+        name = words.rest_name(place)
         told = self._told.get(name)
         if told is not None and all(abs(one.left - told.get(one.name, -1e9)) < LITTLE * one.limit for one in left):
             return False
@@ -287,19 +287,19 @@ class Sharing:
 
     def _message(self, word: Word | None = None, rest: Rest | None = None) -> bytes | None:
         """The bytes to send; None where a name is longer than others would believe."""
-        data = msgspec.json.encode(Message(ledger.VERSION, self.replica, word, rest))
+        data = msgspec.json.encode(Message(words.VERSION, self.replica, word, rest))
         try:
-            ledger.read(data)
+            words.read(data)
         except RefusedError:
             return None
         return data
 
     def _store(self, pipeline: Pipeline, name: Name, data: bytes, now: float, seconds: float) -> None:
         """In a key that expires, and its name in an index, so that nobody has to search a Redis that others use too."""
-        key = self._key + ledger.key_of(name)
+        key = self._key + words.key_of(name)
         pipeline.set(key, data, px=max(1, int(seconds * 1000)))
         pipeline.zadd(self._index, {key: now + self._offset + seconds})
-        pipeline.expire(self._index, int(ledger.LONGEST) + 1)
+        pipeline.expire(self._index, int(words.LONGEST) + 1)
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
@@ -310,7 +310,7 @@ class Sharing:
         now = clock.monotonic()
         self._offset = seconds + micros / 1e6 - (before + now) / 2
         await client.zremrangebyscore(self._index, "-inf", now + self._offset)
-        index: list[Any] = list(await client.zrevrange(self._index, 0, ledger.MOST - 1))
+        index: list[Any] = list(await client.zrevrange(self._index, 0, words.MOST - 1))
         keys = [key for key in index if key.startswith(self._key.encode())]
         stored: dict[Name, float] = {}
         for start in range(0, len(keys), BATCH):
@@ -319,30 +319,30 @@ class Sharing:
                     self._hear(data, stored)
             await clock.sleep(0)
         now = clock.monotonic()
-        for name, entry in self._ledger.entries.items():
+        for name, entry in self._words.entries.items():
             if entry.kept(now) > 0 and entry.at > stored.get(name, -1e12) + 1e-3:
                 self._enqueue(name)
-        self._ledger.tidy(now)
+        self._words.tidy(now)
 
     def _hear(self, data: object, stored: dict[Name, float] | None = None) -> None:
         """Take over a message, if it is one. `stored` is where to note what it is about, if it was stored."""
         now = clock.monotonic()
         try:
-            message = ledger.read(data)
+            message = words.read(data)
             word, rest = message.word, message.rest
-            entry = None if word is None else ledger.entry_of(word, self._offset, now)
+            entry = None if word is None else words.entry_of(word, self._offset, now)
         except RefusedError:
             self.refused += 1
             return
         if entry is not None and stored is not None:
-            stored[ledger.name_of(entry.change)] = entry.at
+            stored[words.name_of(entry.change)] = entry.at
         if message.by == self.replica:
             return
         if stored is None:
             self._met(message.by, now)
-        if word is not None and entry is not None and word.spot.machine in (None, ledger.this_machine()):
+        if word is not None and entry is not None and word.spot.machine in (None, words.this_machine()):
             self._take(entry, now)
-        if rest is not None and rest.spot.machine in (None, ledger.this_machine()):
+        if rest is not None and rest.spot.machine in (None, words.this_machine()):
             self._take_rest(rest, now)
 
     def _met(self, replica: str, now: float) -> None:
@@ -351,18 +351,18 @@ class Sharing:
         self._peers[replica] = now
 
     def _take(self, entry: Entry, now: float) -> None:
-        name = ledger.name_of(entry.change)
-        known = self._ledger.entries.get(name)
+        name = words.name_of(entry.change)
+        known = self._words.entries.get(name)
         if not entry.over and entry.until <= now:
             return
-        if self._ledger.heard(entry, now) is None:
+        if self._words.heard(entry, now) is None:
             self.refused += known is None  # no room
             return
         self.heard += 1
         self._waiting.pop(name, None)
         change = entry.change
         if change.what == "reopened":
-            if now - entry.at > ledger.AHEAD:  # an old one, from storage: what else it ended is stored by itself
+            if now - entry.at > words.AHEAD:  # an old one, from storage: what else it ended is stored by itself
                 place = change.place
                 self._health.drained.discard((place.provider, place.model))
                 return
@@ -376,7 +376,7 @@ class Sharing:
 
     def _take_rest(self, rest: Rest, now: float) -> None:
         place = rest.spot.place()
-        name = ledger.rest_name(place)
+        name = words.rest_name(place)
         if name not in self._rests:
             if len(self._rests) >= _RESTS:
                 self.refused += 1

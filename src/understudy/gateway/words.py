@@ -126,7 +126,7 @@ class Entry(msgspec.Struct, frozen=True):
         return min(left, LONGEST)
 
 
-class Ledger:
+class Words:
     """The last word on each thing, own and heard."""
 
     def __init__(self) -> None:

@@ -1,0 +1,165 @@
+"""How fast the ledger takes exchanges, and how fast it answers: `python bench/ledger.py [--url URL] [--rows N]`.
+
+Ingestion goes the whole way: `put` in this process, the process that writes, rows in the database. Questions are asked
+of a database of a million exchanges, from a cold connection as a command would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from understudy.ledger import Attempt, Body, Cost, Exchange, Ledger, Outcome, Settings, Tokens
+from understudy.ledger.database import open_engine
+from understudy.ledger.queries import Filter, page, usage
+from understudy.ledger.store import Store
+
+_START = 1_790_000_000.0
+_DAYS = 30
+_TARGETS = ("openai/gpt-5", "anthropic/claude-sonnet-4-5", "mistral/large", "local/smollm2-135m")
+
+
+def made(count: int, name: str, bodies: tuple[Body, ...] = ()) -> Iterator[Exchange]:
+    """Exchanges over a month: 20 routes, 4 targets of which one is rare, 50 keys, 10 tasks, one in fifty failed."""
+    chance = random.Random(name)
+    step = _DAYS * 86400 / count
+    for number in range(count):
+        target = _TARGETS[3] if number % 5000 == 0 else _TARGETS[number % 3]
+        outcome: Outcome = "failed" if number % 50 == 0 else "answered"
+        tokens, cost = Tokens(chance.randrange(4000), chance.randrange(800), 100), Cost(0.0123, "2026-11-01")
+        attempt = Attempt(target, 0.001, 1.2, 0.01, 0.3, 0.4, outcome, tokens=tokens, cost=cost)
+        yield Exchange(
+            id=f"ex_{name}{number:012x}",
+            wall=_START + number * step,
+            route=f"route-{chance.randrange(20)}",
+            dialect="openai-chat",
+            model="gpt-5",
+            outcome=outcome,
+            stream=True,
+            status=200,
+            target=target,
+            key=f"key_{chance.randrange(50)}",
+            task=f"task-{chance.randrange(10)}",
+            tokens=tokens,
+            cost=cost,
+            first_content=0.4,
+            total=1.2,
+            attempts=(attempt,),
+            bodies=bodies,
+        )
+
+
+def ingest(url: str, spool: str, count: int, size: int) -> str:
+    """Put `count` exchanges as fast as they are taken, each with two bodies of `size` bytes together."""
+    words = [f"{random.getrandbits(40):x} " for _ in range(2000)]
+    texts = ["".join(random.choices(words, k=size // 16))[: size // 2].encode() for _ in range(500)]
+    records = list(made(count, f"{size:04x}{os.getpid():08x}"))
+    if size:
+        import msgspec  # noqa: PLC0415  # only here
+
+        records = [
+            msgspec.structs.replace(
+                record, bodies=(Body("request", texts[n % 500]), Body("answer", texts[(n * 7 + 1) % 500]))
+            )
+            for n, record in enumerate(records)
+        ]
+    ledger = Ledger(Settings(url=url, spool=spool, memory=24 * 1024 * 1024))
+    ledger.start()
+    assert ledger.ready()
+    limit = 2000 if size else 20_000
+    start, cpu = time.perf_counter(), time.process_time()
+    for number, record in enumerate(records):
+        ledger.put(record)
+        if number % 500 == 0:
+            while ledger.state().queued > limit:
+                time.sleep(0.002)
+    state = ledger.stop(60)
+    took, used = time.perf_counter() - start, time.process_time() - cpu
+    assert state.written == count, state
+    assert not state.lost, state
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    return (
+        f"{count / took:8,.0f} exchanges/s, bodies {size} bytes; in the gateway {used / count * 1e6:.1f} µs each, "
+        f"writer's peak {peak} MiB"
+    )
+
+
+def put_cost(spool: str) -> str:
+    """Microseconds of one `put`."""
+    ledger = Ledger(Settings(url="sqlite:///unused", spool=spool, queue=10**6))
+    record = next(made(1, "put"))
+    start = time.perf_counter()
+    for _ in range(500_000):
+        ledger.put(record)
+    return f"{(time.perf_counter() - start) * 2:8.2f} µs a put"
+
+
+def fill(url: str, count: int) -> None:
+    """Write `count` exchanges the direct way."""
+    store = Store(url)
+    batch: list[Exchange] = []
+    for record in made(count, "fill"):
+        batch.append(record)
+        if len(batch) == 5000:
+            store.write(batch)
+            batch.clear()
+    store.write(batch)
+    store.close()
+
+
+def timed(url: str, what: str, question: Callable[..., object]) -> str:
+    """The median of five, each on a connection of its own."""
+    took = []
+    for _ in range(5):
+        engine = open_engine(url)
+        start = time.perf_counter()
+        with engine.connect() as connection:
+            question(connection)
+        took.append(time.perf_counter() - start)
+        engine.dispose()
+    return f"{sorted(took)[2] * 1000:8.1f} ms  {what}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--url", help="an empty database; SQLite in a temporary folder if not given")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--puts", type=int, default=100_000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        spool = str(Path(folder) / "spool")
+        url = given.url or f"sqlite:///{folder}/ledger.db"
+        print(put_cost(spool), flush=True)
+        print(ingest(url, spool, given.puts, 0), flush=True)
+        print(ingest(url, spool, given.puts // 4, 2048), flush=True)
+        start = time.perf_counter()
+        fill(url, given.rows)
+        print(f"{given.rows / (time.perf_counter() - start):8,.0f} exchanges/s, by the store alone", flush=True)
+        end = _START + _DAYS * 86400
+        for by in ("route", "target", "key", "task", "day"):
+            print(timed(url, f"usage by {by}", lambda connection, by=by: usage(connection, [by])))
+        print(timed(url, "usage by route and day", lambda connection: usage(connection, ["route", "day"])))
+        odd = {"since": _START + 1234.5, "until": end - 1234.5}
+        print(timed(url, "usage by key, a span of uneven ends", lambda connection: usage(connection, ["key"], **odd)))
+        for which in (
+            Filter(),
+            Filter(route="route-3"),
+            Filter(target=_TARGETS[3]),
+            Filter(route="route-3", target=_TARGETS[3], key="key_7"),
+            Filter(key="key_7", task="task-3", outcome="failed"),
+            Filter(failed=True, until=_START + 86400),
+            Filter(route="no such route"),
+            Filter(model="no such model"),
+        ):
+            said = {name: value for name in which.__struct_fields__ if (value := getattr(which, name))}
+            print(timed(url, f"first page of {said}", lambda connection, which=which: page(connection, which)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""Where keys live: an SQLite file. It is read at the start and when it changed; the request path never comes here.
+
+The command line writes the file while the gateway runs. `PRAGMA data_version` tells a connection in microseconds
+whether another one has written since, so the gateway asks every quarter of a second, in a thread, and rereads what
+changed: `Keeper` does that, and writes down now and then on which day keys were used and what was spent of budgets.
+
+Every change is one transaction that begins with the write lock (`BEGIN IMMEDIATE`): two writers wait for each other,
+and neither works on what the other has just replaced. The file is readable by its owner only, though it holds no key
+that could be used: hashes, see `keys.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, create_engine, delete, event, exc, insert, or_, select, text, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.pool import StaticPool
+
+from understudy import clock
+from understudy.access.budgets import Budget, Spent
+from understudy.access.keys import Former, Key, Record, Ring, Secret, identifier, mint
+from understudy.access.limits import Limit
+from understudy.access.local import Local
+from understudy.access.tables import VERSION, keys, metadata, spending
+
+log = logging.getLogger("understudy")
+
+BUSY = 5.0
+"""Seconds that a writer waits for another one."""
+
+EVERY = 0.25
+"""Seconds between two looks at whether somebody else changed the file."""
+
+NOTE_EVERY = 1.0
+"""Seconds between two notes of what was used: so much spending a killed gateway forgets at most."""
+
+LONGEST_NAME = 200
+
+T = TypeVar("T")
+
+_JSON = ("former", "routes", "tags", "limits", "budgets")
+_LISTS: dict[str, Any] = {"routes": tuple[str, ...], "tags": dict[str, str], "limits": tuple[Limit, ...],
+                          "budgets": tuple[Budget, ...], "former": tuple[Former, ...]}  # fmt: skip
+
+
+class StoreError(Exception):
+    """The file cannot be used, or what was asked of it cannot be done. Says what to do."""
+
+
+class Store:
+    """The file at `path`, made if it is missing. Calls wait for the disk: not for the event loop. Threads may share it.
+
+    Raises StoreError from all methods.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock()
+        self._seen = -1
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise StoreError(f"Cannot open the key store {path}: {(error.strerror or str(error)).lower()}.") from None
+        self._engine = create_engine(
+            f"sqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": BUSY}
+        )
+        event.listen(self._engine, "connect", _connected)
+        event.listen(self._engine, "begin", _begun)
+        try:
+            with self._transaction() as connection:
+                _prepare(connection, path)
+        except StoreError:
+            self._engine.dispose()
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._engine.dispose()
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def records(self) -> list[Record]:
+        """All keys, by when they were made."""
+        with self._transaction() as connection:
+            return [_record(row) for row in connection.execute(select(keys).order_by(keys.c.created, keys.c.id))]
+
+    def record(self, name: str) -> Record:
+        """The key with this name or id."""
+        with self._transaction() as connection:
+            return self._one(connection, name)
+
+    def spent(self) -> dict[str, list[Spent]]:
+        """What was spent of budgets, by key."""
+        found: dict[str, list[Spent]] = {}
+        with self._transaction() as connection:
+            for key, *facts in connection.execute(select(spending)):
+                found.setdefault(key, []).append(Spent(*facts))
+        return found
+
+    def changed(self) -> bool:
+        """Whether another connection has written since this was asked last; true the first time."""
+        with self._lock, _explained(self.path), self._engine.connect() as connection:
+            raw = connection.connection.cursor()
+            version: int = raw.execute("PRAGMA data_version").fetchone()[0]
+        seen, self._seen = self._seen, version
+        return seen != version
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    def create(self, name: str, **settings: Any) -> tuple[Record, Secret]:
+        """Make a key; `settings` are fields of `Key`. The secret can be had now or never."""
+        secret = mint()
+        key = Key(identifier(), name.strip(), hint=secret.reveal()[-4:], created=clock.wall(), **settings)
+        record = Record(key, secret.digest())
+        if not key.name or not key.name.isprintable() or len(key.name) > LONGEST_NAME:
+            raise StoreError(f"A key needs a name: one line of at most {LONGEST_NAME} characters.")
+        with self._transaction() as connection:
+            if connection.execute(select(keys.c.id).where(_called(key.name))).first():
+                raise StoreError(f"There is a key named {key.name!r} already. Choose another name.")
+            connection.execute(insert(keys).values(**_columns(record)))
+        return record, secret
+
+    def change(self, name: str, **settings: Any) -> Record:
+        """Change fields of the key with this name or id."""
+        with self._transaction() as connection:
+            record = self._one(connection, name)
+            record = msgspec.structs.replace(record, key=msgspec.structs.replace(record.key, **settings))
+            self._put(connection, record)
+        return record
+
+    def rotate(self, name: str, overlap: float) -> tuple[Record, Secret]:
+        """Another secret for the key; the one before opens for `overlap` seconds more. 0: all former ones end now."""
+        secret, now = mint(), clock.wall()
+        with self._transaction() as connection:
+            record = self._one(connection, name)
+            former = [one for one in record.former if one.until > now and overlap > 0]
+            if overlap > 0:
+                former.append(Former(record.digest, now + overlap))
+            key = msgspec.structs.replace(record.key, hint=secret.reveal()[-4:])
+            record = Record(key, secret.digest(), tuple(former))
+            self._put(connection, record)
+        return record, secret
+
+    def remove(self, name: str) -> Key:
+        """Delete the key with this name or id, and what is known of its spending."""
+        with self._transaction() as connection:
+            key = self._one(connection, name).key
+            connection.execute(delete(keys).where(keys.c.id == key.id))
+            connection.execute(delete(spending).where(spending.c.key == key.id))
+        return key
+
+    def note(self, used: Mapping[str, str], spent: Mapping[str, Iterable[Spent]]) -> None:
+        """Write down on which day keys were last used, and what is spent of their budgets."""
+        with self._transaction() as connection:
+            for key, day in used.items():
+                connection.execute(update(keys).where(keys.c.id == key).values(used=day))
+            there = set(connection.execute(select(keys.c.id)).scalars())
+            for key, rows in spent.items():
+                for row in rows if key in there else ():
+                    values = msgspec.structs.asdict(row)
+                    put = upsert(spending).values(key=key, **values)
+                    connection.execute(put.on_conflict_do_update(index_elements=spending.primary_key.c, set_=values))
+
+    def _one(self, connection: Connection, name: str) -> Record:
+        row = connection.execute(select(keys).where(_called(name))).first()
+        if row is None:
+            # What was asked for is not repeated: it may be a key in plain, typed in the wrong place.
+            raise StoreError("There is no key with this name or id. `understudy keys list` shows all.")
+        return _record(row)
+
+    def _put(self, connection: Connection, record: Record) -> None:
+        connection.execute(update(keys).where(keys.c.id == record.key.id).values(**_columns(record)))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._lock, _explained(self.path), self._engine.begin() as connection:
+            yield connection
+
+
+class Keeper:
+    """Keeps a ring of keys and what they have spent in step with their store, beside the event loop."""
+
+    def __init__(self, store: Store, ring: Ring, local: Local) -> None:
+        self._store, self._ring, self._local = store, ring, local
+        self._noted: dict[str, list[Spent]] = {}
+        self._failed = self._stale = False
+        self._turn = asyncio.Lock()  # what is read must not be older than what another change put into the ring
+
+    def load(self) -> None:
+        """Read everything, at the start. Raises StoreError."""
+        self._store.changed()
+        self._ring.replace(self._store.records())
+        self._local.restore(self._store.spent())
+
+    async def run(self) -> None:
+        """Look for changes, and write down what was used, until cancelled. A disk that is away is tried again."""
+        looks = 0
+        while True:
+            await clock.sleep(EVERY)
+            looks += 1
+            await self._safely(self.look())
+            if looks * EVERY >= NOTE_EVERY:
+                looks = 0
+                await self._safely(self.note())
+
+    async def look(self) -> None:
+        """Take over what others changed. Raises StoreError."""
+        async with self._turn:
+            await self._look()
+
+    async def change(self, method: Callable[..., T], *args: Any, **settings: Any) -> T:
+        """Run one of the store's methods that change it; when this returns, the change is in effect.
+
+        For who changes keys in this process: `await keeper.change(store.rotate, "mine", 60)`. Raises StoreError.
+        """
+        async with self._turn:
+            done = await asyncio.to_thread(method, *args, **settings)
+            self._stale = True
+            await self._look()
+        return done
+
+    async def _look(self) -> None:
+        self._stale |= await asyncio.to_thread(self._store.changed)
+        if self._stale:
+            self._ring.replace(await asyncio.to_thread(self._store.records))
+            self._stale = False
+
+    async def note(self) -> None:
+        """Write down what was used since. Also to be called when the gateway stops. Raises StoreError."""
+        spent = self._local.spent()
+        fresh = {key: rows for key, rows in spent.items() if self._noted.get(key) != rows}
+        used = dict(self._ring.used)
+        if not used and not fresh:
+            return
+        await asyncio.to_thread(self._store.note, used, fresh)
+        self._noted.update(fresh)
+        for key, day in used.items():
+            if self._ring.used.get(key) == day:
+                del self._ring.used[key]
+
+    async def _safely(self, work: Any) -> None:
+        try:
+            await work
+        except StoreError as error:
+            if not self._failed:
+                log.warning("%s Keys stay as they are until it can be read.", error)
+            self._failed = True
+        else:
+            self._failed = False
+
+
+def _connected(connection: sqlite3.Connection, _record: object) -> None:
+    # SQLAlchemy begins transactions, not the driver, which would begin them without the write lock and too late.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # a key that was shown once is not lost with the power
+
+
+def _begun(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare(connection: Connection, path: Path) -> None:
+    version = connection.execute(text("PRAGMA user_version")).scalar_one()
+    if version > VERSION:
+        raise StoreError(f"The key store {path} was written by a later version of Understudy. Update this one.")
+    metadata.create_all(connection)
+    connection.execute(text(f"PRAGMA user_version = {VERSION}"))
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (exc.SQLAlchemyError, sqlite3.Error) as error:
+        # The database's own words only: SQLAlchemy would add the values.
+        why = str(getattr(error, "orig", None) or type(error).__name__)
+        raise StoreError(f"The key store {path} cannot be used: {why}.") from None
+
+
+def _called(name: str) -> Any:
+    return or_(keys.c.id == name, keys.c.name == name)
+
+
+def _columns(record: Record) -> dict[str, Any]:
+    values = msgspec.structs.asdict(record.key) | {"digest": record.digest, "former": record.former}
+    return values | {name: msgspec.json.encode(values[name]).decode() for name in _JSON}
+
+
+def _record(row: Any) -> Record:
+    values = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for it
+    values |= {name: msgspec.json.decode(values[name], type=kind) for name, kind in _LISTS.items()}
+    digest, former = bytes(values.pop("digest")), values.pop("former")
+    return Record(Key(**values), digest, former)

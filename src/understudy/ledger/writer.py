@@ -1,0 +1,170 @@
+"""What becomes of a batch: into the database; else into the spool, to be ingested later; else held until either works.
+
+Runs in a process of its own (`child.py`), since writing a row takes more of Python's lock than relaying a request does.
+A database that failed is left alone for a while, longer each time, so that records do not wait for its silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+
+from understudy import clock
+from understudy.ledger import frames, retention
+from understudy.ledger.bodies import packed
+from understudy.ledger.frames import BadFrameError
+from understudy.ledger.records import Exchange, Record
+from understudy.ledger.rows import cleaned
+from understudy.ledger.settings import Settings
+from understudy.ledger.spool import Spool, SpoolFullError
+from understudy.ledger.store import RefusedError, Store, UnavailableError
+
+Prepare = Callable[[Record], Record]
+"""Something done to each record before any of it is stored anywhere."""
+
+_LONGEST = 30.0
+"""Seconds that a database which keeps failing is left alone at most."""
+
+
+class Writer:
+    """`written` counts records in the database, `lost` records given up by reason."""
+
+    def __init__(self, settings: Settings, prepare: Sequence[Prepare] = ()) -> None:
+        self._settings = settings
+        self._prepare = prepare
+        self._store = Store(settings.url, patience=settings.patience)
+        self._spool = Spool(Path(settings.spool), settings.spool_bytes)
+        self._again = float("-inf")
+        self._wait = settings.retry
+        self._tidied = clock.monotonic()
+        self.written = 0
+        self.lost: dict[str, int] = {}
+        self._error: str | None = None
+        self._spool_error = ""
+
+    @property
+    def error(self) -> str | None:
+        """What fails at present, None once records go into the database again."""
+        return None if self._error is None else self._error + self._spool_error
+
+    def open(self) -> None:
+        """Open the database, and migrate it, before the first record comes."""
+        self._stored([])
+
+    def take(self, payloads: Sequence[bytes]) -> bool:
+        """Put the records where they are safe. False if nowhere is: nothing was kept, give them again later."""
+        records = [record for payload in payloads for record in self._records(payload)]
+        if not records:
+            return True
+        if clock.monotonic() >= self._again and self._stored(records):
+            return True
+        try:
+            self._spool.append(frames.encode(records))
+        except (OSError, SpoolFullError) as error:
+            self._spool_error = f"; the spool: {error}"
+            return False
+        self._spool_error = ""
+        return True
+
+    def spooled(self) -> int:
+        """Bytes that wait in the spool."""
+        return self._spool.size()
+
+    def turn(self) -> bool:
+        """Between batches: ingest a file of the spool, tidy up when it is time. Whether there may be more to do."""
+        now = clock.monotonic()
+        if now < self._again:
+            return False
+        if self._spool.size() and self._ingest():
+            return True
+        if now - self._tidied >= self._settings.retention.every and self.error is None:
+            return self._tidy(now)
+        return False
+
+    def close(self) -> None:
+        self._spool.close()
+        self._store.close()
+
+    def _records(self, payload: bytes) -> list[Record]:
+        try:
+            records, unreadable = frames.decode(payload)
+        except BadFrameError as error:
+            self._lose("unreadable", 1)
+            self._error = str(error)
+            return []
+        if unreadable:
+            self._lose("unreadable", unreadable)
+        return [self._prepared(record) for record in records]
+
+    def _prepared(self, record: Record) -> Record:
+        for prepare in self._prepare:
+            record = prepare(record)
+        if not isinstance(record, Exchange) or not record.bodies:
+            return record
+        settings = self._settings
+        return msgspec.structs.replace(
+            record,
+            bodies=tuple(packed(body, limit=settings.body_bytes, level=settings.level) for body in record.bodies),
+        )
+
+    def _stored(self, records: Sequence[Record]) -> bool:
+        try:
+            try:
+                self.written += self._store.write(records)
+            except RefusedError:
+                for record in records:
+                    self._store_alone(record)
+        except UnavailableError as error:
+            self._error = str(error)
+            self._again = clock.monotonic() + self._wait
+            self._wait = min(self._wait * 2, _LONGEST)
+            return False
+        self._error, self._wait = None, self._settings.retry
+        return True
+
+    def _store_alone(self, record: Record) -> None:
+        """One record of a batch that was refused. Those before it may be there already, which does no harm."""
+        try:
+            self.written += self._store.write([cleaned(record)])
+        except (RefusedError, msgspec.ValidationError):
+            self._lose("refused", 1)
+
+    def _ingest(self) -> bool:
+        """Give one file of the spool to the database. Whether it took one."""
+
+        def take(payload: bytes) -> None:
+            records, unreadable = frames.decode(payload)
+            if unreadable:
+                self._lose("unreadable", unreadable)
+            if not self._stored(records):
+                raise UnavailableError
+
+        damaged = self._spool.damaged
+        try:
+            done = self._spool.drain(take, files=1)
+        except UnavailableError:
+            return False
+        except OSError as error:
+            self._error = f"the spool cannot be read: {error}"
+            return False
+        if self._spool.damaged > damaged:
+            self._lose("damaged spool file", self._spool.damaged - damaged)
+            return True
+        return done > 0
+
+    def _tidy(self, now: float) -> bool:
+        try:
+            more = retention.step(self._store.connection(), self._settings.retention, clock.wall())
+        except SQLAlchemyError as error:
+            self._store.close()
+            self._error = f"old records could not be deleted: {type(error).__name__}"
+            more = False
+        if not more:
+            self._tidied = now
+        return more
+
+    def _lose(self, reason: str, count: int) -> None:
+        self.lost[reason] = self.lost.get(reason, 0) + count
