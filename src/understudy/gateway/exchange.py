@@ -96,7 +96,9 @@ class _Run:
             health.failed(target, record.started, failure.fault, reaction, now)
             if reaction.tell:
                 fault = failure.fault
-                log.warning("%s: %s (status %s, code %s)", target.name, row(fault.kind).what, fault.status, fault.code)
+                # Before a provider has spoken the words are our own.
+                why = fault.message if fault.phase == "connect" else f"status {fault.status}, code {fault.code}"
+                log.warning("%s: %s (%s)", target.name, row(fault.kind).what, why)
             if reaction.action != "retry":
                 return reaction.action
             await clock.sleep(reaction.delay)

@@ -170,8 +170,10 @@ async def stream(response: Response, target: Target, exchange: Exchange, client:
         if isinstance(last, Failed):
             return Failure(classify(last.fault, name))
         if last is not None:
-            if attempt.first_content is None:  # the very end had been sent: only the finish is new
-                state.hold(target, begun)
+            if attempt.first_content is None:
+                if state.way != "replay":  # nothing to add, or nothing said: a replay can tell, this cannot
+                    return Failure(Fault("not_continued", message="The continuation was empty.", phase="stream"))
+                state.hold(target, begun)  # the very end had been sent: only the finish is new
             pieces = [encoder.encode(event) for event in (*joint.finish(), last)]
             await client.end(marked(pieces, exchange.call.door.dialect, {"continued": state.seams}))
             response.release()

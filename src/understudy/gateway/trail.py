@@ -49,6 +49,8 @@ class Trail:
             if self._decoder is None:
                 self._decoder = dialects.get(self._dialect).StreamDecoder()
             self.said.note_all(self._decoder.feed(b"".join(self._pieces)))
+            # Some dialects tell the finish before the end: who has read it must not read another.
+            self.said.finished = self.said.finished or self._decoder.whole
             self.last = self._pieces[-1]
             self._pieces.clear()
             self._size = 0

@@ -39,7 +39,7 @@ AHEAD = 5.0
 MOST = 4096
 """Things that are remembered. Others' words about further ones are refused, own ones displace the oldest."""
 
-OWN = frozenset({"unreachable", "no_credentials", "address_refused", "region_refused"})
+OWN = frozenset({"unreachable", "untrusted", "no_credentials", "address_refused", "region_refused"})
 """Kinds of fault that speak of where this replica stands and not of the provider: another may fare better. A replica
 whose own network is broken must not take every provider from all the others.
 """
