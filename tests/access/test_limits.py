@@ -168,3 +168,11 @@ def test_limits_as_people_write_them(text, limit):
 def test_a_limit_that_cannot_be_read_is_refused_with_an_example(text):
     with pytest.raises(ValueError, match=r"requests=100/second"):
         limits.parse(text)
+
+
+def test_a_correction_never_lands_on_the_call_that_took_its_slot():
+    state = Limits([Limit("tokens", 1000, "second")])
+    early = state.admit(900, 0.005)
+    state.admit(100, 0.005 + (limits.SLOTS + 1) / limits.SLOTS)
+    state.settle(early, 5)
+    assert state.left(1.02)[0].left == 900

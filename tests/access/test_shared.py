@@ -312,3 +312,40 @@ def test_500_clients_of_two_processes_stay_within_rate_and_budget(server):
 def test_a_url_that_is_none_of_redis_is_refused():
     with pytest.raises(ValueError, match="scheme"):
         Shared("http://127.0.0.1/", local=Local())
+
+
+def test_a_call_that_is_cancelled_while_it_waits_takes_nothing(server):
+    async def main():
+        async with Replica(server) as one:
+            key = named("j", limits=(Limit("parallel", 1), Limit("requests", 50, "minute")))
+            await one.ask(key)
+            key = named("j2", limits=key.limits)
+            server.pause()
+            waiting = asyncio.create_task(one.ask(key))
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+            server.go_on()
+            await one.settled()
+            verdict = await one.ask(key)
+            assert waiting.cancelled()
+            assert [left.left for left in verdict.left()] == [49, 0]
+
+    asyncio.run(main())
+
+
+async def settlements_bear_being_sent_twice(one, other):
+    key = named("m", limits=(Limit("tokens", 100, "minute"),), budgets=(Budget("usd", 100, "day"),))
+    verdict, beside = await one.ask(key, 30, 30), await other.ask(key, 30, 30)
+    lease = one.shared._leases[verdict.lease]
+    for _ in range(3):
+        one.shared._end(lease, [-20], 10, 10)
+    await one.settled()
+    after = await other.ask(key, 0, 0)
+    assert after.left()[0].left == 60
+    other.settle(beside, 30, 30)
+    await other.settled()
+    assert other.shared.spent()["m"][0].spent == 40
+
+
+test_a_settlement_that_is_sent_again_after_an_outage_counts_once = two(settlements_bear_being_sent_twice)

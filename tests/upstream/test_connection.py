@@ -1,10 +1,12 @@
 """The wire: framing, torture, bounds."""
 
 import asyncio
+import gc
 
 import pytest
 
 from understudy.upstream import TransportError
+from understudy.upstream.connection import Connection
 
 from .scripted import GET, OK, answering, bench, drain, hops, until
 
@@ -74,6 +76,29 @@ def test_a_cut_answer_never_looks_finished(run, answer, reused, how):
             await scenario(at)
 
     run(every())
+
+
+@pytest.mark.parametrize("sent", [b"", LENGTH[:20], LENGTH[:-3], b"nonsense\r\n\r\n"])
+def test_a_connection_that_ended_badly_is_freed_without_the_garbage_collector(run, sent):
+    async def scenario():
+        async def cut(wire):
+            await wire.send(sent)
+            wire.close()
+
+        async with bench(cut) as b:
+            for _ in range(3):
+                with pytest.raises(TransportError):
+                    await b.get()
+            await hops()
+            return sum(isinstance(one, Connection) for one in gc.get_objects())
+
+    gc.collect()
+    before = sum(isinstance(one, Connection) for one in gc.get_objects())
+    gc.disable()
+    try:
+        assert run(scenario()) <= before
+    finally:
+        gc.enable()
 
 
 def test_what_arrived_before_a_cut_is_read_first(run):

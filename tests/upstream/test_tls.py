@@ -48,13 +48,13 @@ def test_tls_with_a_certificate_file_of_the_environment(run, ca, tmp_path):
 
 
 @pytest.mark.parametrize(("trusted", "name"), [(False, "localhost"), (True, "other")])
-def test_a_certificate_that_does_not_fit_is_unreachable(run, ca, tmp_path, trusted, name):
+def test_a_certificate_that_does_not_fit_is_not_trusted_and_nothing_is_sent(run, ca, tmp_path, trusted, name):
     async def scenario():
         async with serving(answering(OK), ssl=server_side(ca, name)) as server:
             client = Client(environ=trusting(ca if trusted else trustme.CA(), tmp_path))
             with pytest.raises(TransportError, match="not trusted") as caught:
                 await client.origin(f"https://localhost:{server.port}").send(GET, b"", CLOCKS)
-            assert (caught.value.kind, caught.value.sent) == ("unreachable", False)
+            assert (caught.value.kind, caught.value.sent) == ("untrusted", False)
             assert client.open_connections == 0
             await client.close()
 

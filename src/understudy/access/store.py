@@ -19,7 +19,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, create_engine, delete, event, exc, insert, or_, select, text, update
@@ -30,7 +30,6 @@ from understudy import clock
 from understudy.access.budgets import Budget, Spent
 from understudy.access.keys import Former, Key, Record, Ring, Secret, identifier, mint
 from understudy.access.limits import Limit
-from understudy.access.local import Local
 from understudy.access.tables import VERSION, keys, metadata, spending
 
 log = logging.getLogger("understudy")
@@ -187,11 +186,19 @@ class Store:
             yield connection
 
 
+class Spender(Protocol):
+    """Who knows what was spent of budgets: `Local`, or `Shared` where there are replicas."""
+
+    def spent(self) -> dict[str, list[Spent]]: ...
+
+    def restore(self, before: Mapping[str, Iterable[Spent]]) -> None: ...
+
+
 class Keeper:
     """Keeps a ring of keys and what they have spent in step with their store, beside the event loop."""
 
-    def __init__(self, store: Store, ring: Ring, local: Local) -> None:
-        self._store, self._ring, self._local = store, ring, local
+    def __init__(self, store: Store, ring: Ring, spender: Spender) -> None:
+        self._store, self._ring, self._spender = store, ring, spender
         self._noted: dict[str, list[Spent]] = {}
         self._failed = self._stale = False
         self._turn = asyncio.Lock()  # what is read must not be older than what another change put into the ring
@@ -200,7 +207,7 @@ class Keeper:
         """Read everything, at the start. Raises StoreError."""
         self._store.changed()
         self._ring.replace(self._store.records())
-        self._local.restore(self._store.spent())
+        self._spender.restore(self._store.spent())
 
     async def run(self) -> None:
         """Look for changes, and write down what was used, until cancelled. A disk that is away is tried again."""
@@ -237,7 +244,7 @@ class Keeper:
 
     async def note(self) -> None:
         """Write down what was used since. Also to be called when the gateway stops. Raises StoreError."""
-        spent = self._local.spent()
+        spent = self._spender.spent()
         fresh = {key: rows for key, rows in spent.items() if self._noted.get(key) != rows}
         used = dict(self._ring.used)
         if not used and not fresh:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from understudy.gateway.config import Loaded
     from understudy.gateway.routing import Route
 
-_PATIENCE = 0.5
+_PATIENCE = 2.0
 """Seconds that a gateway has for telling how its targets are."""
 
 

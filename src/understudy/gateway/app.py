@@ -11,6 +11,8 @@ from urllib.parse import parse_qs
 import msgspec
 
 from understudy import __version__, clock, dialects
+from understudy.access import Key
+from understudy.access.keys import Right
 from understudy.canon import Fault
 from understudy.dialects.wire import Malformed
 from understudy.gateway import (
@@ -29,6 +31,7 @@ from understudy.gateway import (
     telling,
 )
 from understudy.gateway import exchange as exchanges
+from understudy.gateway.admission import Admission, DeniedError, told
 from understudy.gateway.call import BadCallError, Call
 from understudy.gateway.client import AsgiClient, Client, Receive, Scope, Send
 from understudy.gateway.listing import Listing
@@ -93,6 +96,7 @@ class Gateway:
         self.health.tell.append(self._changed)
         self.observers: list[Observer] = []
         self.recorder: recording.Recorder | None = None
+        self.admission: Admission | None = None
         self.stopping = False
         self.open = 0
         self.stored = _store(routing.config.server.stored_responses)
@@ -172,17 +176,44 @@ class Gateway:
 
     def _check_key(self, headers: Mapping[bytes, bytes], in_url: str | None = None) -> None:
         # Found by the hash of the whole value: how long that takes says nothing about how much of a guess is right.
-        if not self._keys or headers.get(b"authorization") in self._bearers:
+        if headers.get(b"authorization") in self._bearers or not (self._keys or self.admission):
             return
         given = keys.given(headers, in_url)
-        if given is None:
+        if self.admission is not None and given not in self._keys:
+            self._virtual(given, "call")
+        elif given is None:
             message = (
                 "No API key. Send a key of this gateway's `server.keys` as your SDK sends its key, "
                 "for instance `Authorization: Bearer KEY`."
             )
             raise RefusedError(401, "invalid_api_key", message, www_authenticate="Bearer")
-        if given not in self._keys:
+        elif given not in self._keys:
             raise RefusedError(401, "invalid_api_key", "Incorrect API key. Send a key of this gateway's `server.keys`.")
+
+    def _virtual(self, given: bytes | None, right: Right) -> Key:
+        """Whose virtual key it is. Raises RefusedError."""
+        assert self.admission is not None
+        try:
+            return self.admission.key(given, right)
+        except DeniedError as error:
+            raise RefusedError(error.status, error.code, str(error)) from None
+
+    def _let_in(self, exchange: Exchange) -> None:
+        """Ask whether the limits of the call's key allow it. Raises RefusedError."""
+        call = exchange.call
+        given = keys.given(call.headers, call.door.key)
+        if self.admission is None or given in self._keys:
+            return
+        try:
+            verdict = self.admission.admit(self._virtual(given, "call"), exchange)
+        except DeniedError as error:
+            raise RefusedError(error.status, error.code, str(error)) from None
+        exchange.told = told(verdict, call.door.dialect)
+        if verdict.refusal is not None:
+            refusal = verdict.refusal
+            lines = {name.decode().replace("-", "_"): value.decode() for name, value in exchange.told}
+            raise RefusedError(refusal.status, refusal.code, refusal.message, **lines)
+        exchange.verdict = verdict
 
     async def route(self, model: str) -> Route:
         """The route for the name a client asked for, after asking the providers where it is not known. NoRouteError."""
@@ -226,6 +257,7 @@ class Gateway:
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
         exchange = Exchange(call, route, self.health)
+        self._let_in(exchange)
         if later:
             await self._begin(exchange, headers, client)
         elif store is None:
@@ -281,8 +313,12 @@ class Gateway:
                     await waiting.close()
             finally:  # also when it is cancelled once more: by a stop, in the moment when the client leaves
                 exchange.ended = clock.monotonic()
+                key = None
+                if self.admission is not None and exchange.verdict is not None:
+                    key = exchange.verdict.key
+                    self.admission.settle(exchange.verdict, exchange)
                 if self.recorder is not None:
-                    self.recorder.put(exchange, seen)
+                    self.recorder.put(exchange, seen, key)
                 for observer in self.observers:
                     observer(exchange)
 
@@ -319,6 +355,7 @@ class Gateway:
                 raise RefusedError(501, "not_supported", str(error), param="model") from None
             exchange = Exchange(call, narrow, self.health)
             exchange.left_out = left_out
+            self._let_in(exchange)
             await self._run(exchange, AsgiClient(send, scope.get(SEVER)), operate.attempt)
 
         await self._answered(scope, receive, answer)
@@ -469,12 +506,16 @@ class Gateway:
 
     def _operator(self, scope: Scope) -> None:
         """Whether who asks may see and command targets. Raises RefusedError."""
-        if not self._keys and not self._admin_keys:
+        given = keys.given(dict(scope["headers"]), None)
+        if not self._keys and not self._admin_keys and self.admission is None:
+            return
+        if self.admission is not None and given not in self._admin_keys:
+            self._virtual(given, "read" if scope["method"] == "GET" else "operate")
             return
         if not self._admin_keys:
             why = "Nobody may do this: keys are asked for, and there is no admin key. Set `server.admin_keys`."
             raise RefusedError(403, "no_admin_key", why)
-        if keys.given(dict(scope["headers"]), None) not in self._admin_keys:
+        if given not in self._admin_keys:
             why = "This needs a key of `server.admin_keys`, as `Authorization: Bearer KEY`."
             raise RefusedError(401, "invalid_api_key", why, www_authenticate="Bearer")
 
@@ -525,7 +566,11 @@ class Gateway:
                 return
 
     def begin(self) -> None:
-        """Take part in what replicas share. Not before calls come: who only looks finds out nothing for others."""
+        """Take part in what replicas share, and look for changed keys. Not before calls come: who only looks at what
+        is configured finds out nothing for others.
+        """
+        if self.admission is not None:
+            self.admission.begin()
         if self.sharing is not None:
             self.sharing.start()
 
@@ -538,6 +583,8 @@ class Gateway:
             await self.background.close()
         if self.stored is not None:
             await self.stored.close()
+        if self.admission is not None:
+            await self.admission.close()
         await self.transport.close()
         for engine in self._engines.values():
             await engine.stop()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from understudy.access.store import StoreError
 from understudy.gateway import config as settings
+from understudy.gateway.admission import Admission
 from understudy.gateway.app import Gateway
 from understudy.gateway.discovery import discover
 from understudy.gateway.sharing import sharing
@@ -34,7 +36,18 @@ async def assemble(loaded: settings.Loaded, environ: Mapping[str, str]) -> Gatew
     routing = await discover(loaded, environ, client)
     gateway = Gateway(routing, client, *keys(loaded.config, environ))
     gateway.sharing = sharing(loaded.config.server, environ, gateway.health)
+    if loaded.config.server.key_store:
+        gateway.admission = _admission(loaded)
     return gateway
+
+
+def _admission(loaded: settings.Loaded) -> Admission:
+    """The virtual keys. Raises ConfigError where they cannot be read."""
+    try:
+        return Admission(Path(loaded.config.server.key_store).expanduser())
+    except StoreError as error:
+        remedy = "`understudy keys create NAME` makes a store; check the path and its rights."
+        raise settings.ConfigError(loaded.source, None, f"server.key_store: {error}", remedy) from None
 
 
 def keys(config: settings.Config, environ: Mapping[str, str]) -> tuple[list[str], list[str]]:

@@ -81,6 +81,37 @@ class AsgiClient:
         await self.end(body)
 
 
+class Through:
+    """A client behind another that looks on. Behaves as the one that it wraps."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def committed(self) -> bool:
+        return self._client.committed
+
+    @property
+    def exchange(self) -> Exchange | None:
+        return self._client.exchange
+
+    @exchange.setter
+    def exchange(self, exchange: Exchange | None) -> None:
+        self._client.exchange = exchange
+
+    async def start(self, status: int, headers: Headers) -> None:
+        await self._client.start(status, headers)
+
+    async def write(self, data: bytes) -> None:
+        await self._client.write(data)
+
+    async def end(self, data: bytes = b"") -> None:
+        await self._client.end(data)
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        await self._client.whole(status, headers, body)
+
+
 def shown(exchange: Exchange | None, status: int) -> None:
     """Note what the client is told."""
     if exchange is not None:
@@ -92,7 +123,11 @@ def marks(exchange: Exchange | None) -> Headers:
     if exchange is None:
         return []
     attempts = exchange.attempts
-    found = [(b"x-understudy-exchange", exchange.id.encode()), (b"x-understudy-attempts", b"%d" % len(attempts))]
+    found = [
+        *exchange.told,
+        (b"x-understudy-exchange", exchange.id.encode()),
+        (b"x-understudy-attempts", b"%d" % len(attempts)),
+    ]
     if attempts:
         found.append((b"x-understudy-target", attempts[-1].label))
         if attempts[-1].losses:

@@ -48,6 +48,13 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "they open nothing else."
         ),
     ] = []
+    key_store: Annotated[
+        str,
+        Meta(
+            description="File of virtual keys, as `understudy keys` makes them, with owners, routes, limits and "
+            "budgets. Clients may use these beside `keys`. Empty: none."
+        ),
+    ] = ""
     cors_origins: Annotated[
         list[str], Meta(description="Web origins whose pages may call the gateway; `*` for any. Empty: none.")
     ] = []
@@ -455,7 +462,7 @@ class _Check:
 
     def host(self) -> None:
         server = self.config.server
-        if not server.keys and not _is_loopback(server.host):
+        if not server.keys and not server.key_store and not _is_loopback(server.host):
             raise self.fail(
                 ("server", "host"),
                 f"{server.host!r} can be reached from other machines, and no key is asked for",

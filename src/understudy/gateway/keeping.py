@@ -15,8 +15,8 @@ import msgspec
 from understudy import clock
 from understudy.dialects.wire import Malformed, parse
 from understudy.gateway import keys, responses
-from understudy.gateway.client import Client
-from understudy.gateway.record import Exchange, Headers
+from understudy.gateway.client import Client, Through
+from understudy.gateway.record import Headers
 from understudy.gateway.responses import BadPageError
 from understudy.gateway.stored import Entry, Stored, owner_of
 
@@ -47,28 +47,13 @@ async def expanded(body: bytes, headers: Mapping[bytes, bytes], store: Stored) -
         return body
 
 
-class Keeper:
-    """A client whose answer is kept in passing. Behaves as the client that it was given."""
+class Keeper(Through):
+    """A client whose answer is kept in passing."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        super().__init__(client)
         self._kept: list[bytes] = []
         self._keeping = False
-
-    @property
-    def committed(self) -> bool:
-        return self._client.committed
-
-    @property
-    def exchange(self) -> Exchange | None:
-        return self._client.exchange
-
-    @exchange.setter
-    def exchange(self, exchange: Exchange | None) -> None:
-        self._client.exchange = exchange
-
-    async def start(self, status: int, headers: Headers) -> None:
-        await self._client.start(status, headers)
 
     async def write(self, data: bytes) -> None:
         self._keep(data)

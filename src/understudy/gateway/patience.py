@@ -10,7 +10,7 @@ import asyncio
 
 from understudy import clock, dialects
 from understudy.gateway import surface
-from understudy.gateway.client import Client
+from understudy.gateway.client import Client, Through
 from understudy.gateway.record import Exchange, Headers
 from understudy.gateway.surface import Door
 
@@ -25,24 +25,20 @@ def patient(exchange: Exchange, client: Client) -> Patient | None:
     return Patient(client, call.door, every)
 
 
-class Patient:
+class Patient(Through):
     """A client that hears a comment every `every` seconds until its answer begins, or until `close`."""
 
     def __init__(self, client: Client, door: Door, every: float) -> None:
-        self._client = client
+        super().__init__(client)
         self._door = door
         self._every = every
         self._opened = False
         self._speaking: asyncio.Task[None] | None = asyncio.create_task(self._speak())
-        self.committed = False
+        self._begun = False
 
     @property
-    def exchange(self) -> Exchange | None:
-        return self._client.exchange
-
-    @exchange.setter
-    def exchange(self, exchange: Exchange | None) -> None:
-        self._client.exchange = exchange
+    def committed(self) -> bool:
+        return self._begun  # comments commit to nothing
 
     async def close(self) -> None:
         """Nothing more is said."""
@@ -50,19 +46,13 @@ class Patient:
 
     async def start(self, status: int, headers: Headers) -> None:
         await self._hush()
-        self.committed = True
+        self._begun = True
         if not self._opened:
             await self._client.start(status, headers)
 
-    async def write(self, data: bytes) -> None:
-        await self._client.write(data)
-
-    async def end(self, data: bytes = b"") -> None:
-        await self._client.end(data)
-
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         await self._hush()
-        self.committed = True
+        self._begun = True
         if not self._opened:
             await self._client.whole(status, headers, body)
         elif status == 200:

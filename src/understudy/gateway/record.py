@@ -15,6 +15,7 @@ from understudy.gateway.call import Call
 from understudy.gateway.routing import Route, Target
 
 if TYPE_CHECKING:
+    from understudy.access import Verdict
     from understudy.gateway.omissions import Omission
     from understudy.gateway.splicing import Splice
     from understudy.gateway.trail import Trail
@@ -84,13 +85,15 @@ class Exchange:
 
     `health` is what is known of the targets. `encoder` writes the client's stream, if that is a translated one and has
     begun. `trail` is what was sent of a stream, and `splice` how it goes on, once it broke off. `omissions` are what
-    targets would not take, by their names. `status` is what the client was shown. `left_out` says of targets that the
-    call must not go to why that is so.
+    targets would not take, by their names. `status` is what the client was shown. `verdict` is what admitted the call,
+    where its key has limits, and `told` the headers that say so. `left_out` says of targets that the call must not go
+    to why that is so.
     """
 
     __slots__ = (
         "attempts", "call", "deadline", "encoder", "ended", "health", "id", "left_out", "omissions", "outcome", "route",
-        "splice", "started", "status", "trail", "wall",
+        "splice", "started", "status", "told", "trail", "verdict",
+        "wall",
     )  # fmt: skip
 
     def __init__(self, call: Call, route: Route, health: Health) -> None:
@@ -108,6 +111,8 @@ class Exchange:
         self.omissions: Mapping[str, tuple[Omission, ...]] = _NONE
         self.left_out: Sequence[str] = ()
         self.status: int | None = None
+        self.verdict: Verdict | None = None
+        self.told: Headers = []
         self.ended: float | None = None
         self.outcome: Outcome | None = None
 

@@ -18,7 +18,7 @@ from understudy import clock, dialects, ledger
 from understudy.canon import Usage
 from understudy.dialects.wire import Malformed
 from understudy.gateway import config as settings
-from understudy.gateway.client import Client
+from understudy.gateway.client import Client, Through
 from understudy.gateway.record import Attempt, Exchange, Headers
 
 log = logging.getLogger("understudy")
@@ -48,27 +48,15 @@ class Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     corrected: Annotated[str, msgspec.Meta(max_length=1_000_000)] | None = None
 
 
-class Seen:
-    """A client whose answer is remembered as it sees it, up to `most` bytes. Behaves as the client that it wraps."""
+class Seen(Through):
+    """A client whose answer is remembered as it sees it, up to `most` bytes."""
 
     def __init__(self, client: Client, most: int) -> None:
-        self._client = client
+        super().__init__(client)
         self._most = most
         self._pieces: list[bytes] = []
         self.size = 0
         self.kind = ""
-
-    @property
-    def committed(self) -> bool:
-        return self._client.committed
-
-    @property
-    def exchange(self) -> Exchange | None:
-        return self._client.exchange
-
-    @exchange.setter
-    def exchange(self, exchange: Exchange | None) -> None:
-        self._client.exchange = exchange
 
     @property
     def data(self) -> bytes:

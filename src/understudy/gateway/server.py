@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -45,6 +46,9 @@ LISTENERS = 16
 LINGER = 2.0
 """Seconds in which what a refused client still sends is thrown away. Closing at once would reset the connection, and
 with it the answer that says why (RFC 9112, 9.6)."""
+
+
+log = logging.getLogger("understudy")
 
 
 class Protocol(HttpToolsProtocol):
@@ -185,9 +189,13 @@ def _listen(host: str, port: int) -> list[socket.socket]:
     libuv takes one connection from each listener in a turn of its loop. When a thousand streams are running and turns
     are long, newcomers would wait for seconds; with more listeners on the same socket, more of them come in per turn.
     """
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    first = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    first = _bound(host, port)
     return [first, *(first.dup() for _ in range(LISTENERS - 1))]
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
 class Server(uvicorn.Server):
@@ -224,10 +232,51 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.gateway = gateway
         self.on_ready: Callable[[str], None] | None = None
+        self._listeners: list[socket.socket] = []
+        self._deaf = False  # a listener was lost and could not be opened again yet
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop. Raises OSError when the address cannot be listened on."""
-        await super().serve(sockets or _listen(self.config.host, self.config.port))
+        self._listeners = sockets or _listen(self.config.host, self.config.port)
+        self._address = self._listeners[0].getsockname()[:2]
+        await super().serve(self._listeners)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            await self._listen_again()
+        return await super().on_tick(counter)
+
+    async def _listen_again(self) -> None:
+        """Open listeners that the loop has closed.
+
+        uvloop closes one for good, without a word, when accepting fails for want of memory, or of a descriptor where
+        libuv's spare one is gone. A process that lives and does not listen is the worst kind of down.
+        """
+        lost = [at for at, listener in enumerate(self._listeners) if listener.fileno() < 0]
+        if not lost or self.should_exit:
+            return
+        try:
+            for at in lost:
+                living = next((one for one in self._listeners if one.fileno() >= 0), None)
+                again = living.dup() if living is not None else _bound(*self._address)
+                self.servers[at] = await asyncio.get_running_loop().create_server(
+                    self._protocol, sock=again, backlog=BACKLOG
+                )
+                self._listeners[at] = again
+        except OSError as error:
+            if not self._deaf:
+                log.warning("%d of %d listeners are lost and cannot be opened: %s", len(lost), LISTENERS, error)
+            self._deaf = True
+        else:
+            log.warning("%d of %d listeners were lost, and have been opened again.", len(lost), LISTENERS)
+            self._deaf = False
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As uvicorn makes it for the listeners that it opens."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]  # the kind we gave it
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     @property
     def url(self) -> str:

@@ -10,7 +10,7 @@ sets itself again.
 from __future__ import annotations
 
 import asyncio
-from typing import NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import httptools
 
@@ -36,6 +36,9 @@ HEADER_LINES = 256
 INTERIM_ANSWERS = 16
 TOLERANCE = 0.001  # event loops round timers to the millisecond, so one may fire that much early
 
+_GONE: Any = None
+"""In the place of what a closed connection has let go of."""
+
 _FRAMING = frozenset((b"transfer-encoding", b"content-encoding"))
 _LENGTHS = frozenset((b"transfer-encoding", b"content-length"))
 _PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
@@ -52,6 +55,9 @@ class Owner(Protocol):
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
+
+    def doubt(self) -> None:
+        """A connection was dead at its other end."""
 
 
 class _RejectedError(Exception):
@@ -157,7 +163,7 @@ class Connection(asyncio.Protocol):
     def listen(self) -> asyncio.Future[None]:
         """Wait for more of the answer, none being at hand. What is returned is done when there is something to see."""
         if self.error is not None:
-            raise self.error
+            raise self.error.again()
         self.unread = 0
         if self.paused:
             self.resume_reading()
@@ -266,6 +272,8 @@ class Connection(asyncio.Protocol):
             message = f"not a byte for {clocks.liveness:g} s"
         if now >= due - TOLERANCE:
             self.fail(kind, message)
+            if not self.last_byte or kind == "silence":
+                self._owner.doubt()
         else:
             # `progressed` may be called any moment and sets no timer, so look again before its clock could run out.
             self._arm(min(due, response.deadline, now + clocks.progress if response.status else due), now)
@@ -347,11 +355,16 @@ class Connection(asyncio.Protocol):
             why = f" ({exc})" if exc else ""
             if self.last_byte:
                 self.fail("cut", f"closed before the answer was whole{why}")
-            elif self.reused:
-                self.fail("stale_connection", f"a kept connection was closed before the answer began{why}")
             else:
-                self.fail("cut", f"closed before the answer began{why}")
+                if self.reused:
+                    self.fail("stale_connection", f"a kept connection was closed before the answer began{why}")
+                else:
+                    self.fail("cut", f"closed before the answer began{why}")
+                self._owner.doubt()
         self.close()
+        # Parser and response refer to this connection, and it to them. Let go, all of it is freed with its last reader,
+        # not when the garbage collector looks again: under faults that was a hundred megabytes later.
+        self._parser = self._feed = self.response = _GONE
 
     def pause_writing(self) -> None:
         self._writing_paused = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
@@ -11,8 +12,14 @@ from typing import Any
 from understudy import clock
 from understudy.upstream.address import Address
 from understudy.upstream.connection import Connection, Owner
-from understudy.upstream.fault import TransportError
+from understudy.upstream.fault import Kind, TransportError
 from understudy.upstream.proxy import Proxy, tunnel
+
+_EXHAUSTED = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, socket.EAI_MEMORY}
+)
+"""What the system says when it is this machine that has no room for one more connection: no descriptor, no memory, no
+port of its own (EADDRNOTAVAIL, where none was asked for)."""
 
 
 async def within(
@@ -53,7 +60,13 @@ def _discard(task: asyncio.Task[Connection]) -> None:
 async def connect(
     owner: Owner, address: Address, proxy: Proxy | None, trust: Callable[[], ssl.SSLContext]
 ) -> Connection:
-    """Open a connection to `address`, through `proxy` if there is one. Raises TransportError("unreachable")."""
+    """Open a connection to `address`, through `proxy` if there is one.
+
+    The name is looked up each time, in a thread of the loop's, so that a provider that moves is found where it is now.
+
+    Raises:
+        TransportError: "unreachable", "untrusted" or "exhausted".
+    """
     loop = asyncio.get_running_loop()
     connection = Connection(owner, loop)
     secure = address.scheme == "https"
@@ -68,7 +81,8 @@ async def connect(
         else:
             await loop.create_connection(lambda: connection, host, port, ssl=trust() if tls else None)
     except (OSError, UnicodeError, ValueError) as error:
-        raise TransportError("unreachable", f"{owner.label}: {_why(error, host)}") from error
+        kind, why = _judged(error, host)
+        raise TransportError(kind, f"{owner.label}: {why}") from error
     return connection
 
 
@@ -88,12 +102,27 @@ async def _secure(connection: Connection, plain: asyncio.Transport, address: Add
             plain.abort()
 
 
-def _why(error: Exception, host: str) -> str:
-    """A connection error in words: Python's own name neither the host nor the step."""
-    if isinstance(error, socket.gaierror):
-        return f"the name {host!r} does not resolve ({error.strerror})"
+def _judged(error: Exception, host: str) -> tuple[Kind, str]:
+    """Whose fault it is, and why in words: Python's own name neither the host nor the step."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate of {host!r} is not trusted: {error.verify_message}"
+        return "untrusted", f"the certificate of {host!r} is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS with {host!r}: {error.reason or error}"
-    return f"cannot connect to {host!r}: {str(error) or type(error).__name__}"
+        return "unreachable", f"no TLS with {host!r}: {error.reason or error}"
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        return "exhausted", f"no room for a connection to {host!r}: {error.strerror or error}"
+    if isinstance(error, socket.gaierror):
+        # Without a descriptor the resolver cannot ask, and says no more than that it found nothing.
+        lack = _lack()
+        if lack is not None:
+            return "exhausted", f"no room to look up {host!r}: {lack.strerror}"
+        return "unreachable", f"the name {host!r} does not resolve ({error.strerror})"
+    return "unreachable", f"cannot connect to {host!r}: {str(error) or type(error).__name__}"
+
+
+def _lack() -> OSError | None:
+    """What keeps this process from opening a socket at this moment, if anything does."""
+    try:
+        socket.socket().close()
+    except OSError as error:
+        return error
+    return None

@@ -8,6 +8,8 @@ import msgspec
 
 Kind = Literal[
     "unreachable",  # DNS, refused, TLS, or the proxy said no: nothing was processed
+    "untrusted",  # its certificate is expired, another's, or of nobody we know: nothing was sent
+    "exhausted",  # this process has no descriptor, port or memory left: not the provider's fault
     "connect_timeout",  # TCP, proxy and TLS together took longer than `Clocks.connect`
     "stale_connection",  # a reused connection closed before any byte of the answer: nothing was processed
     "first_token_timeout",  # no content within `Clocks.first_token` of sending
@@ -45,3 +47,7 @@ class TransportError(Exception):
         self.message = message
         self.reused = reused
         self.sent = sent
+
+    def again(self) -> TransportError:
+        """The same, to be raised. An error that is kept would keep every frame that it was raised through."""
+        return TransportError(self.kind, self.message, reused=self.reused, sent=self.sent)

@@ -22,7 +22,7 @@ from understudy.upstream.fault import Clocks, TransportError
 from understudy.upstream.response import Response
 
 Dial = Callable[["Origin"], Coroutine[Any, Any, Connection]]
-"""Opens a connection. Raises TransportError("unreachable")."""
+"""Opens a connection. Raises TransportError: "unreachable", "untrusted" or "exhausted"."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -85,16 +85,17 @@ class Origin:
                 connection = await self._acquire(clocks, deadline, fresh=retried)
                 connected = clock.monotonic()
             waiter = connection.begin(head, body, clocks, (started, connected, deadline))
+            response = connection.response
             try:
                 await waiter
             except asyncio.CancelledError:
                 connection.abandon()
                 raise
-            if connection.response.status:
-                return connection.response
+            if response.status:
+                return response
             error = cast("TransportError", connection.error)
             if error.kind != "stale_connection" or retried or self._closed:
-                raise error
+                raise error.again()
             connection, retried = None, True
 
     async def _acquire(self, clocks: Clocks, deadline: float = math.inf, *, fresh: bool = False) -> Connection:
@@ -193,6 +194,13 @@ class Origin:
             self._lent_or_idle.remove(connection)
             self._idle.pop(connection, None)
             self._free_slot()
+
+    def doubt(self) -> None:
+        """A connection was dead at its other end: those kept may lead to the same place, which is no more. Whoever
+        comes next connects anew, to where the name leads then.
+        """
+        for connection in list(self._idle):
+            connection.close()
 
     def _sweep(self) -> None:
         """Close what was idle too long; one timer for the whole pool."""

@@ -134,7 +134,7 @@ class Response:
                 if ended:
                     inflate.end()
             except ValueError as error:
-                raise connection.fail("bad_response", str(error)) from None
+                raise connection.fail("bad_response", str(error)).again() from None
             connection.unread = inflate.pending
             if connection.paused and connection.unread < RESUME:
                 connection.resume_reading()

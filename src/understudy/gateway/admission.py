@@ -1,0 +1,87 @@
+"""Virtual keys at the door: who calls, whether they may, and what is left to them.
+
+`access/` decides, from memory; here its decisions meet a gateway's calls. A call that was admitted is settled exactly
+once, with what all its attempts used; what nobody told counts as it was estimated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from understudy import clock
+from understudy.access import Crossed, Denied, Key, Local, Ring, Verdict, headers, may
+from understudy.access.keys import Right
+from understudy.access.store import Keeper, Store
+from understudy.gateway.record import Exchange, Headers
+from understudy.gateway.recording import usage_of
+
+
+class DeniedError(Exception):
+    """A key that does not open this. `status` and `code` are the answer's."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status, self.code = status, code
+        super().__init__(message)
+
+
+class Admission:
+    """The keys of one store, and what they have used. `begin` it before calls come, `close` it after the last."""
+
+    def __init__(self, path: Path) -> None:
+        self._store = Store(path)
+        self._ring = Ring()
+        self._local = Local(tell=self._crossed)
+        self._keeper = Keeper(self._store, self._ring, self._local)
+        self._keeping: asyncio.Task[None] | None = None
+        self.crossed: list[tuple[str, Crossed]] = []
+        self._keeper.load()
+
+    def begin(self) -> None:
+        """Go on looking for changed keys. Called in the event loop."""
+        self._keeping = asyncio.create_task(self._keeper.run())
+
+    async def close(self) -> None:
+        """Write down what was used."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
+        await self._keeper.note()
+        self._store.close()
+
+    def key(self, given: bytes | None, right: Right = "call") -> Key:
+        """Whose key it is, if it may do that. Raises DeniedError."""
+        if given is None:
+            raise DeniedError(401, "invalid_api_key", "No API key. Send one as your SDK sends its key.")
+        found = self._ring.find(given, clock.wall())
+        if isinstance(found, Denied):
+            raise DeniedError(401, "invalid_api_key", found.message)
+        if not may(found.role, right):
+            raise DeniedError(403, "not_allowed", f"A key with the role {found.role} may not do this.")
+        return found
+
+    def admit(self, key: Key, exchange: Exchange) -> Verdict:
+        """Whether the call may go on now. Raises DeniedError where the key is not for its route."""
+        if not key.allows(exchange.route.name):
+            raise DeniedError(403, "not_allowed", f"This key is not for {exchange.call.model[:200]!r}.")
+        tokens = exchange.call.size() + exchange.call.tokens()
+        return self._local.admit(key, tokens, None, clock.monotonic(), clock.wall())
+
+    def settle(self, verdict: Verdict, exchange: Exchange) -> None:
+        """The call is over."""
+        if not exchange.attempts:
+            self._local.give_back(verdict)
+            return
+        used = [usage_of(attempt, exchange) for attempt in exchange.attempts if attempt.first_content is not None]
+        told = [usage.input + usage.output for usage in used if usage is not None
+                and usage.input is not None and usage.output is not None]  # fmt: skip
+        self._local.settle(verdict, sum(told) if len(told) == len(used) else None, None)
+
+    def _crossed(self, key: str, crossed: Crossed) -> None:
+        self.crossed.append((key, crossed))
+        del self.crossed[:-100]
+
+
+def told(verdict: Verdict, dialect: str) -> Headers:
+    """What is left, in the headers that a client of `dialect` reads."""
+    return list(headers.told(verdict, dialect, clock.wall()))
