@@ -310,7 +310,7 @@ def test_a_first_model_that_cools_down_does_not_hand_its_place_to_another_space(
     with failing, other, Running(text) as running:
         for _ in range(2):
             assert running.http.post("/v1/embeddings", json={"model": "r", "input": "x"}).status_code == 503
-        assert len(running.gateway.health.cooldowns)
+        assert len(running.gateway.health.cooldowns.running)
         assert not other.calls
 
 

@@ -69,7 +69,7 @@ def test_a_days_quota_keeps_the_target_out_until_midnight_pacific():
         assert gateway.chat("r").status_code == 200
         assert gateway.chat("r").status_code == 200
         assert len(provider.calls) == 1
-        (cooldown,) = gateway.call(lambda: list(gateway.gateway.health.cooldowns._running.values()))
+        (cooldown,) = gateway.call(lambda: list(gateway.gateway.health.cooldowns.running.values()))
         left = cooldown.until - clock.monotonic()
     assert 0 < left <= 25 * 3600
     assert (clock.wall() + left) % 3600 == pytest.approx(0, abs=60) or left < 60  # a full hour, whatever the season
