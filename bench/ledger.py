@@ -42,7 +42,7 @@ def made(count: int, name: str, bodies: tuple[Body, ...] = ()) -> Iterator[Excha
             model="gpt-5",
             outcome=outcome,
             stream=True,
-            status=200,
+            status=503 if outcome == "failed" else 200,
             target=target,
             key=f"key_{chance.randrange(50)}",
             task=f"task-{chance.randrange(10)}",
@@ -73,6 +73,7 @@ def ingest(url: str, spool: str, count: int, size: int) -> str:
     ledger.start()
     assert ledger.ready()
     limit = 2000 if size else 20_000
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start, cpu = time.perf_counter(), time.process_time()
     for number, record in enumerate(records):
         ledger.put(record)
@@ -83,10 +84,11 @@ def ingest(url: str, spool: str, count: int, size: int) -> str:
     took, used = time.perf_counter() - start, time.process_time() - cpu
     assert state.written == count, state
     assert not state.lost, state
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    writer = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return (
-        f"{count / took:8,.0f} exchanges/s, bodies {size} bytes; in the gateway {used / count * 1e6:.1f} µs each, "
-        f"writer's peak {peak} MiB"
+        f"{count / took:8,.0f} exchanges/s, bodies {size} bytes; work: {used / count * 1e6:.1f} µs in the gateway, "
+        f"{writer / count * 1e6:.1f} µs in the writer; its peak {after.ru_maxrss // 1024} MiB"
     )
 
 
@@ -115,15 +117,16 @@ def fill(url: str, count: int) -> None:
 
 def timed(url: str, what: str, question: Callable[..., object]) -> str:
     """The median of five, each on a connection of its own."""
-    took = []
+    took, cpu = [], []
     for _ in range(5):
         engine = open_engine(url)
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         with engine.connect() as connection:
             question(connection)
         took.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - used)
         engine.dispose()
-    return f"{sorted(took)[2] * 1000:8.1f} ms  {what}"
+    return f"{sorted(took)[2] * 1000:8.1f} ms ({sorted(cpu)[2] * 1000:.1f} of work)  {what}"
 
 
 def main() -> None:
@@ -145,8 +148,11 @@ def main() -> None:
         for by in ("route", "target", "key", "task", "day"):
             print(timed(url, f"usage by {by}", lambda connection, by=by: usage(connection, [by])))
         print(timed(url, "usage by route and day", lambda connection: usage(connection, ["route", "day"])))
-        odd = {"since": _START + 1234.5, "until": end - 1234.5}
-        print(timed(url, "usage by key, a span of uneven ends", lambda connection: usage(connection, ["key"], **odd)))
+        print(timed(url, "usage by target of one key", lambda connection: usage(connection, ["target"], key="key_7")))
+        print(timed(url, "usage by route and key", lambda connection: usage(connection, ["route", "key"])))
+        since, until = _START + 1234.5, end - 1234.5
+        uneven = "usage by key, a span of uneven ends"
+        print(timed(url, uneven, lambda connection: usage(connection, ["key"], since=since, until=until)))
         for which in (
             Filter(),
             Filter(route="route-3"),
@@ -156,6 +162,7 @@ def main() -> None:
             Filter(failed=True, until=_START + 86400),
             Filter(route="no such route"),
             Filter(model="no such model"),
+            Filter(status=429),
         ):
             said = {name: value for name in which.__struct_fields__ if (value := getattr(which, name))}
             print(timed(url, f"first page of {said}", lambda connection, which=which: page(connection, which)))

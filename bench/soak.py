@@ -349,7 +349,14 @@ def settled(samples: list[Sample]) -> Iterator[Sample]:
 def trends(samples: list[Sample]) -> dict[str, Trend | None]:
     """Growth of memory, descriptors and tasks."""
     names = ("rss_mib", "ledger_mib", "descriptors", "tasks")
-    return {name: trend([(one.at, getattr(one, name)) for one in settled(samples)]) for name in names}
+    warm = list(settled(samples))
+    late = [one for one in warm if one.at >= samples[-1].at / 2]
+    parts = {"behind the warm-up": warm, "second half": late}
+    return {
+        f"{name}, {part}": trend([(one.at, getattr(one, name)) for one in some])
+        for name in names
+        for part, some in parts.items()
+    }
 
 
 def table(soak: Soak) -> Table:
@@ -367,7 +374,7 @@ def table(soak: Soak) -> Table:
         if found is not None:
             verdict = "grows" if found.grows else "does not grow"
             shown.add_row(
-                f"{name}, behind the warm-up",
+                name,
                 f"{found.first:.1f} -> {found.last:.1f}, {found.slope:+.3f} ± {found.error:.3f} a minute: {verdict}",
             )
     rest = f"{last.rss_mib:.1f} MiB, {last.descriptors} descriptors, {last.tasks} tasks"

@@ -143,21 +143,21 @@ def main():
     if given.drive:
         drive(*given.drive, given.rate)
         return
-    server = None
-    if given.postgresql:
-        from tests.ledger.postgres import Server
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        url = given.url or f"sqlite:///{folder}/ledger.db"
+        if given.postgresql:
+            from tests.ledger.postgres import Server
 
-        server = Server()
-    put = missing = 0
-    with tempfile.TemporaryDirectory() as folder:
-        url = given.url or (server.url() if server else f"sqlite:///{folder}/ledger.db")
+            server = Server()
+            stack.callback(server.close)
+            url = server.url()
+        put = missing = 0
         for number in range(given.times):
             mode = MODES[number % len(MODES)]
             some, few = once(url, Path(folder), mode, name=f"run{number}", rate=given.rate)
             put, missing = put + some, missing + few
             print(f"{number + 1:3} {mode:8} {some:6} put, {few:4} of the last interval lost", flush=True)
-    if server:
-        server.close()
     print(f"{given.times} kills, {put} exchanges put, {missing} lost, each within the last interval")
 
 

@@ -336,8 +336,8 @@ def test_every_recorded_answer_of_a_listed_model_has_the_price_that_the_list_giv
             assert charge.usd == _listed(cost.data().listed[provider], asked, usage, known), (provider, model, usage)
         elif usage.input is not None and usage.output is not None:
             unknown.add((provider, model))
-            if usage.audio_input or usage.audio_output:
-                continue  # heard, by a model whose sound has no price in the list
+            if usage.audio_input or usage.audio_output or (usage.cached_read or 0) > usage.input:
+                continue  # sound without a price in the list, or figures that contradict each other
             known = cost._model(provider, model)
             prices_now = vars(known[1].get_prices(dt.datetime.fromtimestamp(NOW, dt.UTC))) if known else {}
             assert not prices_now, f"{provider}/{model} is listed and has no price for {usage}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.ledger.making import NOW, exchange, ids, summed, whole
+from tests.ledger.making import NOW, ask, exchange, ids, summed, whole
 from understudy.ledger import Body, Event, Ledger, Settings
 
 
@@ -157,6 +157,24 @@ def test_a_queue_that_nobody_empties_is_bounded(settings):
     for _ in range(25):
         ledger.put(exchange())
     assert (ledger.state().queued, ledger.state().lost) == (10, {"queue": 15})
+
+
+def test_large_bodies_are_not_held_back(made, settings, url):
+    ledger = made(settings)
+    for _ in range(40):
+        ledger.put(exchange(bodies=(Body("request", b"x" * 300_000),)))
+    until(lambda: len(ids(url)) == 40, seconds=5)
+    ledger.stop()
+    assert set(ask(url, "SELECT size, kept FROM bodies")) == {(300_000, settings.body_bytes)}
+
+
+def test_a_thread_that_ended_is_told_of(settings, monkeypatch):
+    ledger = Ledger(settings)
+    monkeypatch.setattr(ledger, "_run", lambda: None)
+    ledger._thread = threading.Thread(target=ledger._run)
+    ledger.start()
+    ledger._thread.join()
+    assert "thread has ended" in ledger.state().error
 
 
 def test_what_is_put_after_the_stop_is_counted(made, settings):

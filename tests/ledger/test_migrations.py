@@ -52,9 +52,10 @@ def test_the_previous_version_is_brought_up_with_what_it_holds(engine, url, tmp_
     store = Store(fresh)
     store.write(records)
     store.close()
-    columns = ", ".join(f'"{name}"' for name in ("hour", *DIMENSIONS, *SUMS))
-    question = f"SELECT {columns} FROM hours ORDER BY {columns}"
-    assert ask(url, question) == ask(fresh, question) != []
+    for table, key in (("hours", ("hour", *DIMENSIONS)), ("hours_by", ("dimension", "hour", "value"))):
+        columns = ", ".join(f'"{name}"' for name in (*key, *SUMS))
+        question = f"SELECT {columns} FROM {table} ORDER BY {columns}"
+        assert ask(url, question) == ask(fresh, question) != []
 
 
 def test_a_migration_that_fails_leaves_the_schema_as_it_was(engine, monkeypatch):

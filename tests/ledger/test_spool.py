@@ -32,6 +32,18 @@ def test_what_was_appended_is_given_back_in_order_and_then_gone(spool):
     assert (drained(spool), spool.size(), files(spool)) == ([], 0, [])
 
 
+def test_a_frame_that_is_safe_elsewhere_is_taken_back(spool):
+    spool.append(b"stays")
+    spool.append(b"goes")
+    spool.take_back()
+    spool.append(b"comes")
+    assert drained(spool) == [b"stays", b"comes"]
+    spool.append(b"goes")
+    spool.take_back()
+    spool.close()
+    assert files(spool) == []
+
+
 def test_another_process_finds_what_one_that_was_killed_left(spool):
     spool.append(b"a")
     spool._file.close()  # as the kernel does

@@ -72,6 +72,15 @@ def test_a_locked_database_sends_records_to_the_spool_and_gets_them_later(tmp_pa
     assert (summed(url), writer.spooled(), writer.error) == (3, 0, None)
 
 
+def test_a_batch_is_in_the_spool_while_the_database_is_asked_and_only_then(writer, url):
+    seen = []
+    write = writer._store.write
+    writer._store.write = lambda records: seen.append(writer.spooled()) or write(records)
+    take(writer, exchange())
+    assert seen[0] > 0
+    assert writer.spooled() == 0
+
+
 def test_an_absent_database_is_used_once_it_is_there(tmp_path, absent, made, time):
     writer = made(absent)
     put = [exchange() for _ in range(20)]

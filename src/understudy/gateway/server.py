@@ -43,6 +43,10 @@ BACKLOG = 4096
 
 LISTENERS = 16
 
+STALLED = 60.0
+"""Seconds in which a client must take something of what it was sent (nginx's `send_timeout`). One that never does would
+keep its stream, the provider's connection and its place at the target for ever: TCP alone does not end that."""
+
 LINGER = 2.0
 """Seconds in which what a refused client still sends is thrown away. Closing at once would reset the connection, and
 with it the answer that says why (RFC 9112, 9.6)."""
@@ -70,6 +74,33 @@ class Protocol(HttpToolsProtocol):
         self.in_head = False
         self.moved = False  # a message began in the latest piece, or some of its body came
         self.too_large = self.refused = False
+        self.stalling: clock.Timer | None = None  # while the client does not take what it was sent
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader(0)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unwatch_reader()
+
+    def _watch_reader(self, before: int) -> None:
+        """Look in a while whether the client has taken anything. `before`: bytes that waited at the last look."""
+        waiting = self.transport.get_write_buffer_size()
+        if 0 < before <= waiting:
+            self.transport.abort()
+        else:
+            self.stalling = clock.call_later(STALLED, self._watch_reader, waiting)
+
+    def _unwatch_reader(self) -> None:
+        if self.stalling is not None:
+            self.stalling.cancel()
+            self.stalling = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # a close would wait for a client that has not even taken its answer
+        super().timeout_keep_alive_handler()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -173,6 +204,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._unwatch_reader()
         for task in self.under_way:
             task.cancel(CLIENT_LEFT)
         if self.turn is not None:

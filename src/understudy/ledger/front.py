@@ -96,8 +96,12 @@ class Ledger:
             written=self._before.written + said.written,
             lost=lost,
             lag=clock.monotonic() - held[0].since if held else 0.0,
-            error=said.error,
+            error=said.error if self._running() else "the ledger's thread has ended: see the log for what ended it",
         )
+
+    def _running(self) -> bool:
+        """Whether the thread does its work, or has none to do yet or any more."""
+        return self._thread.ident is None or self._thread.is_alive() or self._stopping is not None
 
     def _run(self) -> None:
         interval = self._settings.interval / 4  # the rest is for the way into the database
@@ -120,7 +124,8 @@ class Ledger:
 
     def _collect(self) -> None:
         """Make frames of what is in the queue now."""
-        for _ in range(len(self._queue) // _CHUNK + 1):
+        left = len(self._queue)
+        while left > 0:
             bare = self._link.size > self._settings.memory // 2
             records: list[Record] = []
             weight = 0
@@ -130,8 +135,8 @@ class Ledger:
                     record = self._with_bodies(record, bare=bare)
                     weight += sum([len(body.data) for body in record.bodies])
                 records.append(record)
-            if records:
-                self._frame(records)
+            left -= len(records)
+            self._frame(records)
 
     def _with_bodies(self, record: Exchange, *, bare: bool) -> Exchange:
         """The record with bodies no longer than the bound, or with none when memory is short."""

@@ -24,6 +24,9 @@ _READ = 65536
 _FAREWELL = 5.0
 """Seconds for the process to end by itself, once it has confirmed everything."""
 
+_BEGINNING = 10.0
+"""Seconds more than otherwise until its first word: it has to import a good deal, and may have to migrate."""
+
 _AGAIN = 1.0
 """Seconds before a process that ended is started anew."""
 
@@ -113,7 +116,7 @@ class Link:
                 return
         ours.setblocking(False)
         self._socket, self._cutter = ours, Cutter()
-        self._last_word = clock.monotonic()
+        self._last_word = clock.monotonic() + _BEGINNING
         self._out = deque([memoryview(frame(msgspec.msgpack.encode(self._settings)))])
         self._out.extend(memoryview(sent.data) for sent in self.held)
 

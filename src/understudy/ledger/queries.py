@@ -1,6 +1,6 @@
 """What the ledger is asked: sums of usage, lists of exchanges newest first, one exchange with all that belongs to it.
 
-Sums come from the table of hours, and only the parts of an hour at either end of a span are counted from exchanges;
+Sums come from the tables of hours, and only the parts of an hour at either end of a span are counted from exchanges;
 so a span is exact, as long as retention has left those. Lists page by where the last page ended (keyset), since an
 offset costs as much as all the pages before it, and shows rows twice while new ones come in.
 """
@@ -18,7 +18,7 @@ from understudy.canon import Loss
 from understudy.ledger import schema
 from understudy.ledger.bodies import unpacked
 from understudy.ledger.records import Attempt, Body, Cost, Event, Feedback, Seam, Side, Tokens
-from understudy.ledger.schema import SUMS, exchange_tags, exchanges, hours
+from understudy.ledger.schema import DIMENSIONS, FAILED, ODD, SUMS, exchange_tags, exchanges, hours, hours_by
 
 By = Literal["route", "target", "key", "task", "day", "hour"]
 _HOUR = 3600
@@ -156,7 +156,9 @@ def page(connection: Connection, which: Filter, *, after: str | None = None, lim
         if value is not None:
             query = query.where(exchanges.c[name] == value)
     if which.failed or which.outcome not in (None, "answered"):
-        query = query.where(exchanges.c.outcome != "answered")  # in these very words, for the index of failures
+        query = query.where(FAILED)  # in the very words of an index, which is used only then
+    if which.status not in (None, 200):
+        query = query.where(ODD)
     if which.since is not None:
         query = query.where(wall >= which.since)
     if which.until is not None:
@@ -213,21 +215,27 @@ def _parts(by: Sequence[By], since: float | None, until: float | None, wanted: d
 
 
 def _from_hours(by: Sequence[By], first: int | None, last: int | None, wanted: dict[str, str]) -> Select[Any]:
+    """Sums over whole hours: from the small table where one dimension is all that matters."""
+    named = [name for name in DIMENSIONS if name in by or name in wanted] or [DIMENSIONS[0]]
+    table = hours if len(named) > 1 else hours_by
+    of = {name: hours.c[name] if table is hours else hours_by.c.value for name in named}
     groups: list[ColumnElement[Any]] = []
     for name in by:
         if name == "day":
-            groups.append(hours.c.hour // 24)
-        elif name in _NULLABLE:
-            groups.append(func.nullif(hours.c[name], ""))
+            groups.append(table.c.hour // 24)
+        elif name == "hour":
+            groups.append(table.c.hour)
         else:
-            groups.append(hours.c[name])
-    query = select(*groups, *(func.sum(hours.c[name]) for name in SUMS))
+            groups.append(func.nullif(of[name], "") if name in _NULLABLE else of[name])
+    query = select(*groups, *(func.sum(table.c[name]) for name in SUMS))
+    if table is hours_by:
+        query = query.where(hours_by.c.dimension == named[0])
     if first is not None:
-        query = query.where(hours.c.hour >= first)
+        query = query.where(table.c.hour >= first)
     if last is not None:
-        query = query.where(hours.c.hour < last)
+        query = query.where(table.c.hour < last)
     for dimension, value in wanted.items():
-        query = query.where(hours.c[dimension] == value)
+        query = query.where(of[dimension] == value)
     return query.group_by(*groups)
 
 

@@ -13,6 +13,9 @@ from typing import Any
 import msgspec
 
 from understudy.ledger.records import Attempt, Audit, Cost, Event, Exchange, Feedback, Record, Tokens
+from understudy.ledger.schema import DIMENSIONS
+
+_WIDTH = 1 + len(DIMENSIONS)
 
 Row = tuple[Any, ...]
 Rows = dict[str, list[Row]]
@@ -79,6 +82,18 @@ def sums_of(records: Iterable[Record]) -> list[Row]:
         so_far = sums.get(key)
         sums[key] = added if so_far is None else tuple(map(operator.add, so_far, added))
     return [(*key, *values) for key, values in sorted(sums.items())]
+
+
+def apart(sums: Iterable[Row]) -> list[Row]:
+    """The same sums for each dimension by itself: rows of `hours_by`. Sorted, likewise."""
+    found: dict[Row, Row] = {}
+    for row in sums:
+        added = row[_WIDTH:]
+        for name, value in zip(DIMENSIONS, row[1:_WIDTH], strict=True):
+            key = (name, row[0], value)
+            so_far = found.get(key)
+            found[key] = added if so_far is None else tuple(map(operator.add, so_far, added))
+    return [(*key, *values) for key, values in sorted(found.items())]
 
 
 def cleaned(record: Record) -> Record:

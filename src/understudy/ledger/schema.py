@@ -65,11 +65,14 @@ exchanges = Table(
 Index("exchanges_wall", exchanges.c.wall)
 Index("exchanges_route", exchanges.c.route, exchanges.c.wall)
 Index("exchanges_target", exchanges.c.target, exchanges.c.wall)
+Index("exchanges_model", exchanges.c.model, exchanges.c.wall)
 for _name in ("key", "task", "session", "end_user"):
     _given = text(f"{_name} IS NOT NULL")
     Index(f"exchanges_{_name}", exchanges.c[_name], exchanges.c.wall, sqlite_where=_given, postgresql_where=_given)
-_failed = text("outcome <> 'answered'")
-Index("exchanges_failed", exchanges.c.wall, sqlite_where=_failed, postgresql_where=_failed)
+FAILED = text("outcome <> 'answered'")
+ODD = text("status <> 200")
+Index("exchanges_failed", exchanges.c.wall, sqlite_where=FAILED, postgresql_where=FAILED)
+Index("exchanges_status", exchanges.c.status, exchanges.c.wall, sqlite_where=ODD, postgresql_where=ODD)
 
 exchange_tags = Table(
     "exchange_tags",
@@ -180,7 +183,9 @@ audit = Table(
 )
 
 # Sums per hour, kept in the transaction that adds an exchange, so that a million of them are summed in no time and
-# usage outlives the exchanges that retention deletes. A dimension that was not given is "": a key cannot hold NULL.
+# usage outlives the exchanges that retention deletes. `hours` holds every combination that occurred, of which there may
+# be nearly as many as exchanges; `hours_by` holds each dimension for itself, which most questions are about, and stays
+# small. A dimension that was not given is "": a key cannot hold NULL.
 DIMENSIONS = ("route", "target", "key", "task")
 SUMS = (
     "exchanges",
@@ -201,4 +206,14 @@ hours = Table(
     *(Column(name, String, nullable=False) for name in DIMENSIONS),
     *(Column(name, Double if name in ("cost_usd", "seconds") else BigInteger, nullable=False) for name in SUMS),
     PrimaryKeyConstraint("hour", *DIMENSIONS),
+)
+
+hours_by = Table(
+    "hours_by",
+    metadata,
+    Column("dimension", String, nullable=False),
+    Column("hour", BigInteger, nullable=False),
+    Column("value", String, nullable=False),
+    *(Column(name, Double if name in ("cost_usd", "seconds") else BigInteger, nullable=False) for name in SUMS),
+    PrimaryKeyConstraint("dimension", "hour", "value"),
 )

@@ -1,4 +1,4 @@
-"""The spool: frames in append-only files, for as long as the database takes none. After Fluent Bit's file buffers.
+"""The spool: frames in append-only files, until the database has them. After Fluent Bit's file buffers.
 
 - Files end in `.spool`; each is locked (flock) by whoever writes or reads it, so that two writers on one folder, such
   as one that outlives its gateway and the next gateway's, never touch the same file.
@@ -35,7 +35,8 @@ class Spool:
         self._folder = folder
         self._limit = limit
         self._file: BinaryIO | None = None
-        self._written = 0
+        self._path = folder
+        self._last = self._written = 0
         self.damaged = 0
 
     def size(self) -> int:
@@ -49,6 +50,8 @@ class Spool:
             raise SpoolFullError(f"the spool {self._folder} has reached its bound of {self._limit} bytes")
         if self._file is not None and os.fstat(self._file.fileno()).st_nlink == 0:
             self.close()  # somebody emptied the folder: nobody would ever find what is written to this file
+        if self._written >= _SEGMENT:
+            self.close()
         file = self._file or self._open()
         try:
             left = memoryview(whole)
@@ -59,9 +62,15 @@ class Spool:
                 os.ftruncate(file.fileno(), self._written)
                 file.seek(self._written)
             raise
-        self._written += len(whole)
-        if self._written >= _SEGMENT:
-            self.close()
+        self._last, self._written = self._written, self._written + len(whole)
+
+    def take_back(self) -> None:
+        """Forget the last frame that was appended: it is safe elsewhere."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # then it is ingested once more, which does no harm
+                os.ftruncate(self._file.fileno(), self._last)
+                self._file.seek(self._last)
+                self._written = self._last
 
     def drain(self, take: Callable[[bytes], None], *, files: int | None = None) -> int:
         """Give waiting frames to `take`, oldest first, and forget the files that were taken whole: at most `files`.
@@ -94,7 +103,11 @@ class Spool:
             return
         file, self._file = self._file, None
         with contextlib.suppress(OSError):
-            os.fsync(file.fileno())
+            if self._written:
+                os.fsync(file.fileno())
+            else:
+                self._path.unlink()
+        self._written = 0
         file.close()
 
     def _files(self) -> list[tuple[Path, int]]:
@@ -107,7 +120,8 @@ class Spool:
     def _open(self) -> BinaryIO:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{int(clock.wall() * 1000):015d}-{os.getpid()}-{clock.token(4)}"
-        descriptor = os.open(self._folder / f"{name}.spool", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._path = self._folder / f"{name}.spool"
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._written = 0

@@ -18,8 +18,8 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 
 from understudy.ledger import database
 from understudy.ledger.records import Exchange, Record
-from understudy.ledger.rows import rows_of, sums_of
-from understudy.ledger.schema import DIMENSIONS, SUMS, exchanges, hours, metadata
+from understudy.ledger.rows import apart, rows_of, sums_of
+from understudy.ledger.schema import SUMS, exchanges, hours, hours_by, metadata
 
 _TRIES = 5
 _ASKED = 500
@@ -115,7 +115,8 @@ def _insert(connection: Connection, records: Sequence[Record]) -> None:
         if name == "exchanges" and done.rowcount != len(some):
             raise _KnownError
     if sums := sums_of(records):
-        connection.exec_driver_sql(_adding(connection), sums)
+        connection.exec_driver_sql(_adding(connection, hours), sums)
+        connection.exec_driver_sql(_adding(connection, hours_by), apart(sums))
 
 
 def _unknown(connection: Connection, records: Sequence[Record]) -> list[Record]:
@@ -141,11 +142,11 @@ def _statement(connection: Connection, table: Table) -> str:
     return _insertion(connection, table.name, names) + " ON CONFLICT DO NOTHING"
 
 
-def _adding(connection: Connection) -> str:
-    names = [column.name for column in hours.columns]
-    added = ", ".join(f'"{name}" = hours."{name}" + excluded."{name}"' for name in SUMS)
-    key = ", ".join(f'"{name}"' for name in ("hour", *DIMENSIONS))
-    return _insertion(connection, hours.name, names) + f" ON CONFLICT ({key}) DO UPDATE SET {added}"
+def _adding(connection: Connection, table: Table) -> str:
+    names = [column.name for column in table.columns]
+    added = ", ".join(f'"{name}" = {table.name}."{name}" + excluded."{name}"' for name in SUMS)
+    key = ", ".join(f'"{column.name}"' for column in table.primary_key)
+    return _insertion(connection, table.name, names) + f" ON CONFLICT ({key}) DO UPDATE SET {added}"
 
 
 def _insertion(connection: Connection, table: str, names: list[str]) -> str:

@@ -1,4 +1,7 @@
-"""What becomes of a batch: into the database; else into the spool, to be ingested later; else held until either works.
+"""What becomes of a batch: into the spool, then into the database, and out of the spool again if that took it.
+
+So a batch is safe from a `kill -9` before a database that may be slow is asked, and waits in the spool if that fails.
+A batch that neither takes is held until either works.
 
 Runs in a process of its own (`child.py`), since writing a row takes more of Python's lock than relaying a request does.
 A database that failed is left alone for a while, longer each time, so that records do not wait for its silence.
@@ -59,15 +62,12 @@ class Writer:
         records = [record for payload in payloads for record in self._records(payload)]
         if not records:
             return True
+        kept = self._spooled(records)
         if clock.monotonic() >= self._again and self._stored(records):
+            if kept:
+                self._spool.take_back()
             return True
-        try:
-            self._spool.append(frames.encode(records))
-        except (OSError, SpoolFullError) as error:
-            self._spool_error = f"; the spool: {error}"
-            return False
-        self._spool_error = ""
-        return True
+        return kept
 
     def spooled(self) -> int:
         """Bytes that wait in the spool."""
@@ -87,6 +87,15 @@ class Writer:
     def close(self) -> None:
         self._spool.close()
         self._store.close()
+
+    def _spooled(self, records: Sequence[Record]) -> bool:
+        try:
+            self._spool.append(frames.encode(records))
+        except (OSError, SpoolFullError) as error:
+            self._spool_error = f"; the spool: {error}"
+            return False
+        self._spool_error = ""
+        return True
 
     def _records(self, payload: bytes) -> list[Record]:
         try:

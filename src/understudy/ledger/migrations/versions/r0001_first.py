@@ -143,6 +143,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("key IS NOT NULL"),
         postgresql_where=sa.text("key IS NOT NULL"),
     )
+    op.create_index("exchanges_model", "exchanges", ["model", "wall"])
     op.create_index("exchanges_route", "exchanges", ["route", "wall"])
     op.create_index(
         "exchanges_session",
@@ -150,6 +151,13 @@ def upgrade() -> None:
         ["session", "wall"],
         sqlite_where=sa.text("session IS NOT NULL"),
         postgresql_where=sa.text("session IS NOT NULL"),
+    )
+    op.create_index(
+        "exchanges_status",
+        "exchanges",
+        ["status", "wall"],
+        sqlite_where=sa.text("status <> 200"),
+        postgresql_where=sa.text("status <> 200"),
     )
     op.create_index("exchanges_target", "exchanges", ["target", "wall"])
     op.create_index(
