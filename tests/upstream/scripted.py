@@ -104,9 +104,9 @@ class Server:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def listen(self, ssl=None):
+    async def listen(self, ssl=None, host="127.0.0.1", port=0):
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Wire(self), "127.0.0.1", 0, ssl=ssl)
+        self._server = await loop.create_server(lambda: Wire(self), host, port, ssl=ssl)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self):

@@ -1,13 +1,22 @@
 """Opening a connection: every way that can fail, and how long it may take."""
 
 import asyncio
+import contextlib
+import errno
+import os
 import socket
+import sys
 
 import pytest
 
 from understudy.upstream import Client, Clocks, TransportError
 
-from .scripted import CLOCKS, GET, OK, answering, bench, drain, hops, until
+from .scripted import CLOCKS, GET, OK, Server, answering, bench, drain, hops, serving, until
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 def test_nobody_listening_is_unreachable(run):
@@ -139,3 +148,82 @@ def test_a_connection_closed_as_soon_as_made_is_unreachable(run):
             assert b.origin.open_connections == 0
 
     run(scenario())
+
+
+@contextlib.contextmanager
+def no_descriptors():
+    """This process can open nothing more inside."""
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.skipif(resource is None, reason="limits as POSIX has them")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_descriptor_left_is_our_fault_and_not_the_providers(run, host):
+    async def scenario():
+        async with serving(answering(OK)) as server:
+            client = Client(environ={})
+            origin = client.origin(f"http://{host}:{server.port}")
+            with no_descriptors(), pytest.raises(TransportError, match="no room") as caught:
+                await origin.send(GET, b"", CLOCKS)
+            assert (caught.value.kind, caught.value.sent) == ("exhausted", False)
+            assert client.open_connections == 0
+            assert (
+                await drain(await client.origin(f"http://127.0.0.1:{server.port}").send(GET, b"", CLOCKS)) == b"hello"
+            )
+            await client.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("number", [errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL])
+def test_what_else_this_machine_can_lack_is_our_fault_too(monkeypatch, number):
+    async def lacking(*_args, **_kwargs):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", lacking)
+
+    async def scenario():
+        client = Client(environ={})
+        with pytest.raises(TransportError, match=os.strerror(number)) as caught:
+            await client.origin("http://127.0.0.1:9").send(GET, b"", CLOCKS)
+        assert caught.value.kind == "exhausted"
+        await client.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a second loopback address")
+def test_a_provider_that_moves_is_found_where_it_is_now(monkeypatch):
+    """Its kept connections lead to where it was, and nobody answers there any more."""
+    where = ["127.0.0.1"]
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **more: real(where[0], *rest, **more))
+
+    async def scenario():
+        async with serving(answering(OK)) as old:
+            new = Server(answering(OK), None, eager=False)
+            await new.listen(host="127.0.0.2", port=old.port)
+            client = Client(environ={})
+            origin = client.origin(f"http://moving.example:{old.port}")
+            begun = await asyncio.gather(*(origin.send(GET, b"", CLOCKS) for _ in range(3)))
+            assert [await drain(response) for response in begun] == [b"hello"] * 3
+            where[0] = "127.0.0.2"
+            assert await drain(await origin.send(GET, b"", CLOCKS)) == b"hello"
+            assert (origin.idle_connections, new.wires) == (3, []), "connections that work are kept"
+            old.answer = None
+            with pytest.raises(TransportError) as caught:
+                await origin.send(GET, b"", Clocks(first_token=0.05))
+            assert (caught.value.kind, origin.idle_connections) == ("first_token_timeout", 0)
+            assert await drain(await origin.send(GET, b"", CLOCKS)) == b"hello"
+            assert len(new.wires) == 1
+            await client.close()
+            await new.close()
+
+    asyncio.run(scenario())

@@ -91,6 +91,8 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
     kept = recording.opened(loaded.config.ledger, os.environ)
     if kept is not None:
         gateway.recorder = recording.Recorder(kept, loaded.config.ledger)
+        gateway.recorder.load()
+    gateway.measure()
     values = loaded.config.server
     server = Server(gateway, host=values.host, port=values.port)
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import msgspec
@@ -44,6 +45,9 @@ from understudy.gateway.surface import Door
 from understudy.local.embedded import Embedded
 from understudy.resilience import Change, Health
 from understudy.upstream import Client as Transport
+
+if TYPE_CHECKING:
+    from understudy.telemetry.metrics import Metrics
 
 log = logging.getLogger("understudy")
 
@@ -97,6 +101,7 @@ class Gateway:
         self.observers: list[Observer] = []
         self.recorder: recording.Recorder | None = None
         self.admission: Admission | None = None
+        self.metrics: Metrics | None = None
         self.stopping = False
         self.open = 0
         self.stored = _store(routing.config.server.stored_responses)
@@ -113,6 +118,7 @@ class Gateway:
             "/api/show": {"POST": self._show},
             "/admin/targets": {"GET": self._targets, "POST": self._command},
             "/admin/events": {"GET": self._events},
+            "/metrics": {"GET": self._metrics},
             "/understudy/feedback": {"POST": self._feedback},
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._ready},
@@ -534,6 +540,28 @@ class Gateway:
         except admin.UnknownTargetError as error:
             raise RefusedError(404, "target_not_found", str(error), param="target") from None
         await _json(send, {"targets": found})
+
+    def measure(self) -> None:
+        """Keep figures for `/metrics`, of every exchange from now on."""
+        from understudy.telemetry.metrics import Metrics  # noqa: PLC0415  # only servers need it
+        from understudy.telemetry.over import Names  # noqa: PLC0415  # likewise
+
+        self.metrics = Metrics(
+            routes=Names(self.routing.routes),
+            names_of_targets=Names(target.name for target in self.routing.known()),
+            targets=lambda: admin.targets(self.routing, self.health),
+            open_calls=lambda: self.open,
+        )
+        self.observers.append(self.metrics.observe)
+
+    async def _metrics(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        self._operator(scope)
+        if self.metrics is None:
+            raise RefusedError(501, "not_supported", "Figures are kept by `understudy serve`, not here.")
+        from understudy.telemetry.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415  # there by now
+
+        kind = [(b"content-type", CONTENT_TYPE.encode())]
+        await AsgiClient(send).whole(200, kind, exposition(self.metrics))
 
     async def _events(self, scope: Scope, _receive: Receive, send: Send) -> None:
         self._operator(scope)

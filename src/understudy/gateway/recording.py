@@ -20,6 +20,7 @@ from understudy.dialects.wire import Malformed
 from understudy.gateway import config as settings
 from understudy.gateway.client import Client, Through
 from understudy.gateway.record import Attempt, Exchange, Headers
+from understudy.ledger.cost import Prices
 
 log = logging.getLogger("understudy")
 
@@ -131,6 +132,11 @@ class Recorder:
     def __init__(self, kept: ledger.Ledger, values: settings.Ledger) -> None:
         self.ledger = kept
         self._values = values
+        self._prices = Prices()
+
+    def load(self) -> None:
+        """Read the price list, which takes a moment, before the first call asks for one."""
+        self._prices.load()
 
     def seeing(self, exchange: Exchange, client: Client) -> Seen | None:
         """`client` as one whose answer is remembered; None where bodies are not kept."""
@@ -143,7 +149,7 @@ class Recorder:
         if consent(exchange) == "none":
             return
         try:
-            self.ledger.put(recorded(exchange, key=key, seen=seen))
+            self.ledger.put(recorded(exchange, self._prices, key=key, seen=seen))
         except Exception:
             log.exception("an exchange could not be recorded")
 
@@ -171,10 +177,12 @@ def consent(exchange: Exchange) -> settings.Store:
     return asked if asked in _LESS and _LESS.index(asked) < _LESS.index(allowed) else allowed
 
 
-def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = None) -> ledger.Exchange:
-    """The record of `exchange`. With `seen`, its bodies too. Plain bytes: whoever stores them redacts and packs."""
+def recorded(
+    exchange: Exchange, prices: Prices, *, key: str | None = None, seen: Seen | None = None
+) -> ledger.Exchange:
+    """The record of `exchange`. With `seen`, its bodies too, as they were: the process that writes packs them."""
     call, route, last = exchange.call, exchange.route, exchange.attempts[-1] if exchange.attempts else None
-    attempts = tuple(_attempt(attempt, exchange) for attempt in exchange.attempts)
+    attempts = tuple(_attempt(attempt, exchange, prices) for attempt in exchange.attempts)
     tokens = attempts[-1].tokens if attempts else None
     seams = exchange.splice.seams if exchange.splice is not None else ()
     return ledger.Exchange(
@@ -192,6 +200,7 @@ def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = 
         task=_text(call.headers.get(b"x-understudy-task")),
         tags=_tags(call.headers.get(b"x-understudy-tags")),
         tokens=tokens,
+        cost=_sum(attempts),
         first_content=_since(exchange, last.first_content if last is not None else None),
         total=_since(exchange, exchange.ended),
         seams=tuple(_seam(seam, exchange) for seam in seams),
@@ -210,8 +219,9 @@ def usage_of(attempt: Attempt, exchange: Exchange) -> Usage | None:
     return attempt.usage
 
 
-def _attempt(attempt: Attempt, exchange: Exchange) -> ledger.Attempt:
+def _attempt(attempt: Attempt, exchange: Exchange, prices: Prices) -> ledger.Attempt:
     fault = attempt.fault
+    tokens = _tokens(attempt, exchange)
     return ledger.Attempt(
         target=attempt.target,
         started=attempt.started - exchange.started,
@@ -229,7 +239,8 @@ def _attempt(attempt: Attempt, exchange: Exchange) -> ledger.Attempt:
         request_id=fault.request_id if fault is not None else None,
         skipped=attempt.skipped,
         way=attempt.way,
-        tokens=_tokens(attempt, exchange),
+        tokens=tokens,
+        cost=_cost(attempt, exchange, tokens, prices),
         losses=tuple(attempt.losses),
     )
 
@@ -244,6 +255,25 @@ def _tokens(attempt: Attempt, exchange: Exchange) -> ledger.Tokens | None:
     if attempt.first_content is None:
         return None
     return ledger.Tokens(int(exchange.call.size()), _written(attempt, exchange), estimated=True)
+
+
+def _cost(attempt: Attempt, exchange: Exchange, tokens: ledger.Tokens | None, prices: Prices) -> ledger.Cost | None:
+    """What an attempt cost, as far as anybody knows; of estimated tokens, the price of these."""
+    usage = attempt.usage
+    if usage is None and tokens is not None:
+        usage = Usage(tokens.input, tokens.output, estimated=True)
+    seconds = None if attempt.ended is None else attempt.ended - attempt.started
+    charge = prices.charge(attempt.target, usage, at=exchange.wall, seconds=seconds)
+    return None if charge is None else ledger.Cost(float(charge.usd), charge.price_version)
+
+
+def _sum(attempts: tuple[ledger.Attempt, ...]) -> ledger.Cost | None:
+    """The cost of all attempts that may be billed: those that gave content. Unknown if that of one is."""
+    billed = [attempt.cost for attempt in attempts if attempt.first_content is not None or attempt.cost is not None]
+    known = [cost for cost in billed if cost is not None]
+    if not known or len(known) < len(billed):
+        return None
+    return ledger.Cost(sum(cost.usd for cost in known), known[-1].price_version)
 
 
 def _written(attempt: Attempt, exchange: Exchange) -> int:
