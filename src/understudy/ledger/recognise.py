@@ -45,7 +45,7 @@ def emails(text: str) -> Iterator[Span]:
 
 _PHONISH = re.compile(r"[+(\d][\d ./()-]{6,}+")
 _PHONES = re.compile(
-    r"(?<![\w+])(?:"
+    r"(?<![\w+])(?<!\d\.)(?:"
     r"(?:\+|00)[1-9](?:[ ./()-]{0,2}\d){6,14}"  # international
     r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([.-])\d{3}\1\d{4}"  # North America
     r"|\(?0\d{2,5}\)?(?: ?[/-] ?| )\d{2,4}(?:[ -]?\d){3,8}"  # a trunk 0 and a visible area code
