@@ -1,7 +1,6 @@
 """What attempts cost: against the list's own calculation, against price pages by hand, against recorded usage."""
 
 import datetime as dt
-import time
 import tomllib
 import warnings
 from decimal import Decimal
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 import understudy
 from tests.ledger.recorded_usage import MATERIAL, recorded
+from tests.timing import best
 from understudy.canon import Usage
 from understudy.ledger import cost
 from understudy.ledger.cost import OwnPrices, Prices
@@ -172,6 +172,40 @@ def test_a_senseless_word_of_the_provider_is_not_believed(cost_told):
     assert charge.source == "genai-prices"
 
 
+ODD = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just(10**4000)),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["ephemeral_1h_input_tokens", "total_cost", "modality", "tokenCount", "web_search_requests"]
+            ),
+            inner,
+        )
+    ),
+    max_leaves=5,
+)
+FIELDS = ["cost", "is_byok", "cost_details", "cost_in_usd_ticks", "speed", "cache_creation", "server_tool_use"]
+
+
+@given(
+    st.sampled_from(
+        [
+            "openrouter/openai/gpt-4o",
+            "xai/grok-4",
+            "perplexity/sonar",
+            "anthropic/claude-opus-4-5",
+            "gemini/gemini-2.5-flash",
+        ]
+    ),
+    st.dictionaries(st.sampled_from([*FIELDS, "cacheTokensDetails"]), ODD),
+    st.integers(),
+)
+def test_whatever_a_provider_sends_is_a_figure_or_none_but_never_an_error(target, extra, count):
+    charge = Prices().charge(target, Usage(count, 10, cached_read=5, audio_input=3, extra=extra), at=NOW)
+    assert charge is None or (charge.usd.is_finite() and charge.usd >= 0 and charge.micro >= 0)
+
+
 # --- the owner's prices ----------------------------------------------------------------------------------------------
 
 
@@ -310,13 +344,8 @@ def test_asking_for_ever_new_models_remembers_only_so_many():
 def test_a_price_is_looked_up_in_less_than_twenty_microseconds():
     prices = Prices()
     usage = Usage(10_000, 500, cached_read=2000, cached_write=7000)
-    best = 1.0
-    for _ in range(20):
-        began = time.perf_counter()
-        for _ in range(200):
-            prices.charge("anthropic/claude-opus-4-5", usage, at=NOW)
-        best = min(best, (time.perf_counter() - began) / 200)
-    assert best < 20e-6
+    taken = best(lambda: prices.charge("anthropic/claude-opus-4-5", usage, at=NOW))
+    assert taken is None or taken < 20e-6
 
 
 # --- recorded --------------------------------------------------------------------------------------------------------

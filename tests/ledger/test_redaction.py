@@ -1,7 +1,9 @@
 """Redaction: what is personal or secret goes, everything else stays to the byte, in time, whatever the text."""
 
+import contextlib
 import json
 import random
+import sqlite3
 import time
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.ledger.making import exchange
-from understudy.ledger import Attempt, Audit, Body, Event, Feedback
+from understudy.ledger import Attempt, Audit, Body, Event, Feedback, redaction
 from understudy.ledger.credentials import NoScannerError
 from understudy.ledger.pieces import cut
 from understudy.ledger.pseudonyms import PseudonymError, Pseudonyms
@@ -292,6 +294,7 @@ def test_every_character_of_a_body_is_in_a_piece(text):
 
 @given(st.sampled_from(VALUES), TEXTS, TEXTS, st.integers(0, 5))
 def test_a_canary_never_survives(value, before, after, where):
+    assume(value not in before + after)  # part of a longer word it is another value
     before, after = before + " ", " " + after
     place = {
         0: before + value + after,
@@ -465,3 +468,24 @@ def test_every_national_id_has_an_example():
     examples = set(FOUND["id"]) | {"86095742719", "111222333", "44051401359"}
     for name, recogniser in NATIONAL.items():
         assert [one for one in examples if list(recogniser(one)) == [(0, len(one))]], name
+
+
+@pytest.mark.parametrize("kind", ["iban", "card", "phone", "id"])
+def test_what_is_left_out_where_there_are_few_digits_has_more(kind):
+    assert min(sum(one.isdigit() for one in value) for value in FOUND[kind]) >= redaction._FEWEST
+
+
+def test_redaction_fits_what_the_writer_does_to_each_record(tmp_path):
+    from understudy import ledger
+    from understudy.ledger import frames
+    from understudy.ledger.bodies import unpacked
+    from understudy.ledger.writer import Writer
+
+    canary = "sk-canary-abcdef0123456789"
+    settings = ledger.Settings(url=f"sqlite:///{tmp_path}/ledger.sqlite", spool=str(tmp_path / "spool"))
+    record = exchange(bodies=(Body("request", json.dumps({"content": f"my key is {canary}"}).encode()),))
+    with contextlib.closing(Writer(settings, [REDACTOR.record])) as writer:
+        assert writer.take([frames.encode([record])])
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as database:
+        ((data, encoding),) = database.execute("select data, encoding from bodies").fetchall()
+    assert unpacked(data, encoding) == b'{"content": "my key is [secret:1]"}'

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sys
+import threading
 
 import pytest
 
@@ -46,12 +47,64 @@ def unresolved(runner, host):
     runner(scenario())
 
 
-def test_a_name_that_does_not_resolve_is_unreachable(monkeypatch):
+def test_a_name_that_does_not_resolve_is_unreachable(run, monkeypatch):
     def unknown(*_args, **_kwargs):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)  # asyncio's way; uvloop's would ask the network
-    unresolved(asyncio.run, "no-such-host.invalid")
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    unresolved(run, "no-such-host.invalid")
+
+
+def test_names_that_are_not_answered_hold_up_no_other(run, monkeypatch):
+    """The loops' own ways have few threads for this, and each is taken until the system gives up."""
+    answered, real, asked = threading.Event(), socket.getaddrinfo, []
+
+    def resolver(host, *rest, **more):
+        asked.append(host)
+        if host.endswith(".invalid"):
+            answered.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real("127.0.0.1", *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+
+    async def scenario():
+        async with serving(answering(OK)) as server:
+            client = Client(environ={})
+            dead = [client.origin(f"http://dead-{at}.invalid") for at in range(40)]
+            waiting = [asyncio.ensure_future(origin.send(GET, b"", CLOCKS)) for origin in dead for _ in range(3)]
+            await hops()
+            waiting[0].cancel()
+            alive = client.origin(f"http://alive.example:{server.port}")
+            assert await drain(await alive.send(GET, b"", Clocks(connect=5))) == b"hello"
+            answered.set()
+            failed = await asyncio.gather(*waiting, return_exceptions=True)
+            assert {getattr(error, "kind", "cancelled") for error in failed} == {"unreachable", "cancelled"}
+            assert sorted(asked) == sorted({*asked}), "whoever waits for the same name asks once"
+            await client.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("first", ["127.0.0.2", "::1"])
+def test_every_address_of_a_name_is_tried(run, monkeypatch, first):
+    infos = [(0, socket.SOCK_STREAM, 0, "", (address, 0)) for address in (first, "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: infos)
+
+    async def scenario():
+        async with serving(answering(OK)) as server:
+            client = Client(environ={})
+            origin = client.origin(f"http://several.example:{server.port}")
+            assert await drain(await origin.send(GET, b"", CLOCKS)) == b"hello"
+            await client.close()
+        assert origin.open_connections == 0
+        client = Client(environ={})
+        with pytest.raises(TransportError) as caught:
+            await client.origin(f"http://several.example:{server.port}").send(GET, b"", CLOCKS)
+        assert caught.value.kind == "unreachable"
+        await client.close()
+
+    run(scenario())
 
 
 def test_a_name_that_cannot_be_one_is_unreachable(run):
@@ -200,7 +253,7 @@ def test_what_else_this_machine_can_lack_is_our_fault_too(monkeypatch, number):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a second loopback address")
-def test_a_provider_that_moves_is_found_where_it_is_now(monkeypatch):
+def test_a_provider_that_moves_is_found_where_it_is_now(run, monkeypatch):
     """Its kept connections lead to where it was, and nobody answers there any more."""
     where = ["127.0.0.1"]
     real = socket.getaddrinfo
@@ -226,4 +279,4 @@ def test_a_provider_that_moves_is_found_where_it_is_now(monkeypatch):
             await client.close()
             await new.close()
 
-    asyncio.run(scenario())
+    run(scenario())

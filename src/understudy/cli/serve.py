@@ -82,7 +82,7 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
     import os
     import signal
 
-    from understudy.gateway import recording, reloading
+    from understudy.gateway import measuring, recording, reloading
     from understudy.gateway.assemble import assemble
     from understudy.gateway.server import Server
 
@@ -92,7 +92,7 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
     if kept is not None:
         gateway.recorder = recording.Recorder(kept, loaded.config.ledger)
         gateway.recorder.load()
-    gateway.measure()
+    measuring.measure(gateway, os.environ)
     values = loaded.config.server
     server = Server(gateway, host=values.host, port=values.port)
 

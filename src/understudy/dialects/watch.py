@@ -110,7 +110,10 @@ class Watch:
     def _boundaries(self, data: bytes) -> Iterator[int]:
         if self._ends is not None:
             for found in self._ends.finditer(data, self._searched):
-                yield found.end()
+                end = found.end()
+                if end == len(data) and data.endswith(b"\r") and b"\n" in found[0]:
+                    return  # half a CRLF; passed on alone, it would spoil what follows if the stream is cut here
+                yield end
             return
         start = 0
         while len(data) - start >= _LENGTH.size:
@@ -187,7 +190,7 @@ def _is_whole(event: bytes) -> bool:
     """Whether the connection's end left a whole event: comments and `[DONE]` are, and JSON that is not torn."""
     lines = [line.partition(b":")[2].strip() for line in re.split(rb"[\r\n]+", event) if line.startswith(b"data")]
     data = b"\n".join(lines)
-    if not data or data == b"[DONE]":
+    if data == b"[DONE]" or not lines:
         return b":" in event
     try:
         parse(data)

@@ -48,6 +48,7 @@ from understudy.upstream import Client as Transport
 
 if TYPE_CHECKING:
     from understudy.telemetry.metrics import Metrics
+    from understudy.telemetry.traces import Traces
 
 log = logging.getLogger("understudy")
 
@@ -102,6 +103,7 @@ class Gateway:
         self.recorder: recording.Recorder | None = None
         self.admission: Admission | None = None
         self.metrics: Metrics | None = None
+        self.traces: Traces | None = None
         self.stopping = False
         self.open = 0
         self.stored = _store(routing.config.server.stored_responses)
@@ -541,19 +543,6 @@ class Gateway:
             raise RefusedError(404, "target_not_found", str(error), param="target") from None
         await _json(send, {"targets": found})
 
-    def measure(self) -> None:
-        """Keep figures for `/metrics`, of every exchange from now on."""
-        from understudy.telemetry.metrics import Metrics  # noqa: PLC0415  # only servers need it
-        from understudy.telemetry.over import Names  # noqa: PLC0415  # likewise
-
-        self.metrics = Metrics(
-            routes=Names(self.routing.routes),
-            names_of_targets=Names(target.name for target in self.routing.known()),
-            targets=lambda: admin.targets(self.routing, self.health),
-            open_calls=lambda: self.open,
-        )
-        self.observers.append(self.metrics.observe)
-
     async def _metrics(self, scope: Scope, _receive: Receive, send: Send) -> None:
         self._operator(scope)
         if self.metrics is None:
@@ -613,6 +602,8 @@ class Gateway:
             await self.stored.close()
         if self.admission is not None:
             await self.admission.close()
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.close)
         await self.transport.close()
         for engine in self._engines.values():
             await engine.stop()

@@ -11,6 +11,7 @@ from understudy.gateway.admission import Admission
 from understudy.gateway.app import Gateway
 from understudy.gateway.discovery import discover
 from understudy.gateway.sharing import sharing
+from understudy.resilience import table
 from understudy.upstream import Client
 
 DEFAULT_FILE = "understudy.toml"
@@ -32,6 +33,7 @@ def location(path: Path | None, environ: Mapping[str, str], folder: Path) -> Pat
 
 async def assemble(loaded: settings.Loaded, environ: Mapping[str, str]) -> Gateway:
     """A gateway over all that the configuration names and all that is found. Close it with `Gateway.close`."""
+    table()  # read while it can be: when descriptors run out, the first fault would need one
     client = Client(environ=environ)
     routing = await discover(loaded, environ, client)
     gateway = Gateway(routing, client, *keys(loaded.config, environ))

@@ -63,6 +63,9 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_open: Annotated[
         int, Meta(ge=1, description="Calls that may be under way at once; a further one is answered 503.")
     ] = 4096
+    log_exchanges: Annotated[
+        bool, Meta(description="true: `serve` prints a line of JSON for each exchange that is over, without its words.")
+    ] = False
     stored_responses: Annotated[
         str,
         Meta(

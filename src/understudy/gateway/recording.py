@@ -153,6 +153,14 @@ class Recorder:
         except Exception:
             log.exception("an exchange could not be recorded")
 
+    def costs(self, exchange: Exchange) -> list[int | None]:
+        """What each attempt cost, in micro-dollars; None where nobody knows."""
+        charges = [
+            self._prices.charge(attempt.target, usage_of(attempt, exchange), at=exchange.wall)
+            for attempt in exchange.attempts
+        ]
+        return [None if charge is None else charge.micro for charge in charges]
+
     def feedback(self, given: Feedback, by: str | None) -> str:
         """Keep what somebody thought of an answer; returns its id."""
         name = f"{_FEEDBACK}{next(_COUNT):08x}"
@@ -174,7 +182,9 @@ def consent(exchange: Exchange) -> settings.Store:
     """What may be kept: what the route allows, and not more than the client does."""
     asked = exchange.call.headers.get(b"x-understudy-store", b"").decode("latin-1").strip().lower()
     allowed = exchange.route.store
-    return asked if asked in _LESS and _LESS.index(asked) < _LESS.index(allowed) else allowed
+    if asked not in _LESS:
+        return "none" if asked else allowed  # a wish that cannot be read is taken for the strictest
+    return asked if _LESS.index(asked) < _LESS.index(allowed) else allowed
 
 
 def recorded(

@@ -9,6 +9,7 @@ request cycle; to uvicorn it looks like one (`more_body`, `response_complete`, `
 from __future__ import annotations
 
 import asyncio
+import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from understudy.gateway.surface import Door
 
 if TYPE_CHECKING:
     from understudy.gateway.server import Protocol
+
+log = logging.getLogger("understudy")
 
 _STATUS = {int(status): f"HTTP/1.1 {status:d} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -101,6 +104,10 @@ class Turn:
             await self._gateway.call(self.headers, body, self.door, self)
         except RefusedError as refused:
             self.refuse(refused)
+        except Exception:
+            log.exception("A call ended by a mistake of ours")
+            if not self.committed:
+                self.refuse(RefusedError(500, "internal", "The gateway failed. Its log says why."))
         finally:
             if not self.response_complete:  # the client left, or a mistake of ours: nobody waits for what won't come
                 self.leave()

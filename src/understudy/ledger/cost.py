@@ -46,6 +46,9 @@ _TIERS = frozenset(("flex", "priority", "fast"))
 
 _SPEEDS = frozenset(("fast",))
 
+_ABSURD = 10**18
+"""A figure of a provider's that is no price in any unit."""
+
 
 class Charge(msgspec.Struct, frozen=True, gc=False):
     """US dollars; who says so, in which version. `estimated`: the tokens behind it were worked out, not reported."""
@@ -199,7 +202,7 @@ class Prices:
             at,
             tier if tier in _TIERS else None,
             batch=batch or tier == "batch",
-            speed=speed if speed in _SPEEDS else None,
+            speed=speed if isinstance(speed, str) and speed in _SPEEDS else None,
         )
         usd = None if card is None else _cost(card, usage)
         return None if usd is None else Charge(usd, "genai-prices", _version(), usage.estimated)
@@ -275,7 +278,7 @@ def _at(value: Any, path: tuple[str, ...]) -> Any:
 
 
 def _number(value: Any) -> Decimal | None:
-    if type(value) not in (int, float):
+    if type(value) not in (int, float) or not abs(value) < _ABSURD:
         return None
     number = Decimal(repr(value))  # the digits that were sent, not those of the nearest binary fraction
     return number if number.is_finite() and number >= 0 else None

@@ -99,7 +99,9 @@ def known(text: str) -> Iterator[Span]:
         yield from _private_keys(text)
     if "://" in text and "@" in text:
         yield from (match.span(1) for match in _URL.finditer(text))
-    lower = text.lower() if text.isascii() else text.translate(_LOWER)
+    lower = text.lower()
+    if len(lower) != len(text):  # İ becomes two characters, and nothing would stand where it did
+        lower = text.translate(_LOWER)
     for match in _at(text, lower, _SCHEMES, _BEARER):
         if any(one.isdigit() for one in match[1]):
             yield match.span(1)
@@ -107,7 +109,6 @@ def known(text: str) -> Iterator[Span]:
 
 
 _LOWER = {ord(one): one.lower() for one in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
-"""Lower case that keeps every character at its place, as `lower` does not: there are letters that become two."""
 
 
 def _at(

@@ -46,13 +46,16 @@ def is_json(text: str) -> bool:
     return _JSON.match(text) is not None
 
 
-def cut(text: str) -> Iterator[Piece]:
+def cut(text: str, *, shortest: int = 0) -> Iterator[Piece]:
+    """The pieces of `text` in order, but for gaps that are shorter than `shortest`: commas and braces, mostly."""
     place, name = 0, ""
     for match in _STRING.finditer(text):
         start, end = match.start(), match.end(2)
         if start > place:
-            yield Piece("gap", place, start, text[place:start], raw=True)
-            if "," in text[place:start] or "\n" in text[place:start]:
+            gap = text[place:start]
+            if start - place >= shortest:
+                yield Piece("gap", place, start, gap, raw=True)
+            if "," in gap or "\n" in gap:
                 name = ""
         place = end
         inner, raw = match[1], not match[2]
@@ -68,7 +71,7 @@ def cut(text: str) -> Iterator[Piece]:
             yield Piece("name", start, end, inner)
         else:
             yield Piece("value", start, end, inner, name, raw)
-    if place < len(text):
+    if place < len(text) and len(text) - place >= shortest:
         yield Piece("gap", place, len(text), text[place:], raw=True)
 
 

@@ -48,7 +48,7 @@ _PHONES = re.compile(
     r"(?<![\w+])(?<!\d\.)(?:"
     r"(?:\+|00)[1-9](?:[ ./()-]{0,2}\d){6,14}"  # international
     r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([.-])\d{3}\1\d{4}"  # North America
-    r"|\(?0\d{2,5}\)?(?: ?[/-] ?| )\d{2,4}(?:[ -]?\d){3,8}"  # a trunk 0 and a visible area code
+    r"|\(?0[1-9]\d{1,4}\)?(?: ?[/-] ?| )\d{2,4}(?:[ -]?\d){3,8}"  # a trunk 0 and a visible area code
     r")(?![\w])"
 )
 
@@ -67,11 +67,11 @@ _RUNS = re.compile(r"\d{3,}(?:[ -]\d{3,})*")
 _DECIMALS = re.compile(r"\d\.\d")
 _GROUPS = re.compile(r"\d+")
 _ISSUERS = re.compile(r"4|5[0-8]|2[2-7]|3[0-9]|6")
-_CARD = range(13, 20)
+_CARD = range(14, 20)
 
 
 def cards(text: str) -> Iterator[Span]:
-    """13 to 19 digits of a payment network, with Luhn's check digit, in groups or not."""
+    """14 to 19 digits of a payment network, with Luhn's check digit, in groups or not."""
     for run in _RUNS.finditer(text):
         if run.end() - run.start() < _CARD.start:
             continue

@@ -34,10 +34,17 @@ _STORES: tuple[Store, ...] = ("none", "metadata", "bodies")
 _PASSES = 6
 """How often a text is searched again, since what was taken out may have hidden something beside it."""
 
+_SHORTEST_GAP = len("1.1.1.1")
+"""Characters between two strings that may hold something. Most gaps are a comma, and there are many."""
+
 _SHORTEST = 4
 """Characters of a password, at least: less is a word like `none`."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_FEWEST = 6
+_OF_DIGITS = frozenset([*NATIONAL.values(), *(RECOGNISERS[name] for name in ("iban", "card", "phone"))])
+"""Recognisers of what has that many digits at least. Much that is said has not."""
+
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _NUMERIC = re.compile(r"[-+.\deE]*")
 _WIDEST = 400
@@ -203,7 +210,7 @@ class Redactor:
 
     def _json(self, text: str, numbers: Numbers, encoding: str) -> str:
         """Strings, names and gaps apart, so that nothing runs from one into another."""
-        found = list(pieces.cut(text))
+        found = list(pieces.cut(text, shortest=_SHORTEST_GAP))
         values = [piece for piece in found if piece.kind == "value"]
         names = [piece for piece in found if piece.kind == "name"]
         gaps = [piece for piece in found if piece.kind == "gap"]
@@ -235,15 +242,19 @@ class Redactor:
         """Each of `texts` with what was found replaced. `streams` are the numbers of those that also read as one."""
         if not texts or not kinds:
             return list(texts)
-        layout = _Layout(texts, streams)
-        found = [
-            (layout.places[number], layout.places[number] + len(texts[number]), 0)
-            for number, secret in enumerate(named)
-            if secret and len(texts[number]) >= _SHORTEST and not self._written.fullmatch(texts[number])
+        secret = [
+            number
+            for number, is_named in enumerate(named)
+            if is_named and len(texts[number]) >= _SHORTEST and not self._written.fullmatch(texts[number])
         ]
-        found += self._found(layout.text, kinds, numbers)
+        apart = self._found("\0".join(texts), kinds, numbers)
+        if not (apart or secret or streams):
+            return list(texts)
+        layout = _Layout(texts, streams)
+        found = [layout.moved(span) for span in apart] if streams else apart
         if streams:
-            found += [layout.moved(span) for span in self._found("\0".join(texts), kinds, numbers)]
+            found += self._found(layout.text, kinds, numbers)
+        found += [(layout.places[number], layout.places[number] + len(texts[number]), 0) for number in secret]
         if not found:
             return list(texts)
         if quote:
@@ -262,8 +273,11 @@ class Redactor:
         """Start, end and number of the kind. Nothing is found in what redaction wrote itself, nor across a NUL."""
         masked = self._masked(text, numbers)
         found = []
+        few = masked.isascii() and len(masked) - len(masked.encode().translate(None, b"0123456789")) < _FEWEST
         try:
             for rank, (_, recogniser) in enumerate(kinds):
+                if few and recogniser in _OF_DIGITS:
+                    continue
                 for start, end in recogniser(masked):
                     stop = masked.find("\0", start, end)
                     found.append((start, end if stop < 0 else stop, rank))

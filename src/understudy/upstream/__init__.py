@@ -11,7 +11,8 @@ sent before something broke. It knows nothing of models or JSON: the caller prep
         ...
 
 `connection.py` speaks HTTP on one socket, `response.py` is what the caller holds, `pool.py` shares connections,
-`dial.py` opens them, through `proxy.py` and `tls.py` where needed; `encoding.py` undoes compression nobody asked for.
+`dial.py` opens them, to where `names.py` says, through `proxy.py` and `tls.py` where needed;
+`encoding.py` undoes compression nobody asked for.
 """
 
 from understudy.upstream.address import Address, split_url

@@ -13,6 +13,7 @@ from understudy import clock
 from understudy.upstream.address import Address
 from understudy.upstream.connection import Connection, Owner
 from understudy.upstream.fault import Kind, TransportError
+from understudy.upstream.names import connected
 from understudy.upstream.proxy import Proxy, tunnel
 
 _EXHAUSTED = frozenset(
@@ -62,8 +63,6 @@ async def connect(
 ) -> Connection:
     """Open a connection to `address`, through `proxy` if there is one.
 
-    The name is looked up each time, in a thread of the loop's, so that a provider that moves is found where it is now.
-
     Raises:
         TransportError: "unreachable", "untrusted" or "exhausted".
     """
@@ -79,7 +78,7 @@ async def connect(
             host = address.host
             await _secure(connection, plain, address, trust())
         else:
-            await loop.create_connection(lambda: connection, host, port, ssl=trust() if tls else None)
+            await connected(lambda: connection, host, port, trust() if tls else None)
     except (OSError, UnicodeError, ValueError) as error:
         kind, why = _judged(error, host)
         raise TransportError(kind, f"{owner.label}: {why}") from error

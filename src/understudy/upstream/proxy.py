@@ -20,6 +20,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from understudy.upstream.address import PORTS, Address
 from understudy.upstream.fault import TransportError
+from understudy.upstream.names import connected
 
 MAX_ANSWER = 16 * 1024
 """Bytes that a proxy may answer to CONNECT."""
@@ -132,8 +133,7 @@ class _Tunnel(asyncio.Protocol):
 
 async def tunnel(proxy: Proxy, address: Address, context: ssl.SSLContext | None) -> asyncio.Transport:
     """A stream to `address` through `proxy` (with TLS to the proxy if `context`). TransportError if it refuses."""
-    loop = asyncio.get_running_loop()
-    transport, waiting = await loop.create_connection(_Tunnel, proxy.host, proxy.port, ssl=context)
+    transport, waiting = await connected(_Tunnel, proxy.host, proxy.port, context)
     target = Address("", address.host, address.port, "").label.removeprefix("://").encode()
     opened = False
     try:

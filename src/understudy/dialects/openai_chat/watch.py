@@ -247,6 +247,8 @@ def _last_boundary(data: bytes) -> int:
     """The offset behind the last event boundary, 0 if there is none. Only ever asked where the fast way fails."""
     end = 0
     for found in _BOUNDARY.finditer(data):
+        if found.end() == len(data) and data.endswith(b"\r") and b"\n" in found[0]:
+            break  # half a CRLF; passed on alone, it would spoil what follows if the stream is cut here
         end = found.end()
     return end
 

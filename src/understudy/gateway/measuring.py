@@ -1,0 +1,42 @@
+"""Figures, traces and log lines of a gateway, made from each exchange that is over. Servers want them, tests seldom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from understudy import __version__
+from understudy.gateway import admin
+from understudy.gateway.app import Gateway
+from understudy.gateway.record import Exchange
+from understudy.telemetry import logs, traces
+from understudy.telemetry.metrics import Metrics
+from understudy.telemetry.over import Names
+
+
+def measure(gateway: Gateway, environ: Mapping[str, str]) -> None:
+    """Keep figures for `/metrics` from now on; and traces and log lines, where they are wanted. Raises NoSdkError."""
+    routes = Names(gateway.routing.routes)
+    targets = Names(target.name for target in gateway.routing.known())
+    gateway.metrics = Metrics(
+        routes=routes,
+        names_of_targets=targets,
+        targets=lambda: admin.targets(gateway.routing, gateway.health),
+        open_calls=lambda: gateway.open,
+    )
+    observers = [gateway.metrics.observe]
+    if gateway.routing.config.server.log_exchanges:
+        observers.append(logs.Lines(_print, routes=routes, targets=targets).observe)
+    if traces.wanted(environ):
+        gateway.traces = traces.Traces(traces.provider(__version__), routes=routes, targets=targets)
+        observers.append(gateway.traces.observe)
+
+    def observe(exchange: Exchange) -> None:
+        costs = gateway.recorder.costs(exchange) if gateway.recorder is not None else ()
+        for one in observers:
+            one(exchange, costs)
+
+    gateway.observers.append(observe)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,32 @@
+"""Figures of a running gateway, for Prometheus; and a line of JSON for each exchange."""
+
+import json
+
+from tests.gateway.test_fail_over import BOTH, route
+from tests.running import Running
+from understudy.gateway.measuring import measure
+
+
+def test_what_happened_can_be_scraped():
+    with Running(BOTH + route("first/overloaded", "second/ok")) as gateway:
+        assert gateway.http.get("/metrics").status_code == 501
+        gateway.call(lambda: measure(gateway.gateway, {}))
+        gateway.exchange(gateway.chat("r"))
+        text = gateway.http.get("/metrics").text
+    for line in (
+        'understudy_exchanges_total{dialect="openai-chat",outcome="answered",route="r"} 1.0',
+        'understudy_faults_total{kind="overloaded",target="first/overloaded"} 1.0',
+        'understudy_attempts_total{reaction="answered",target="second/ok"} 1.0',
+        'understudy_target_state{state="cooling down",target="first/overloaded"} 1.0',
+    ):
+        assert line in text
+
+
+def test_each_exchange_is_a_line_where_that_is_wanted(capsys):
+    with Running("[server]\nlog_exchanges = true\n" + BOTH + route("first/overloaded", "second/ok")) as gateway:
+        gateway.call(lambda: measure(gateway.gateway, {}))
+        name = gateway.exchange(gateway.chat("r")).id
+        assert gateway.until(lambda: gateway.gateway.metrics is not None)
+    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if name in line]
+    assert line["outcome"] == "answered"
+    assert [attempt["target"] for attempt in line["attempts"]] == ["first/overloaded", "second/ok"]
