@@ -3,7 +3,6 @@
 import asyncio
 import random
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given, settings
@@ -151,19 +150,3 @@ def test_a_change_takes_effect_with_the_next_call():
     assert not local.admit(stricter, 1, 0, 5.0, WALL).ok
     local.forget("key_1")
     assert local.admit(stricter, 1, 0, 5.0, WALL).ok
-
-
-def test_a_decision_takes_microseconds():
-    local, best = Local(), 1.0
-    key = Key(
-        "k",
-        "k",
-        limits=(Limit("requests", 10**7, "minute"), Limit("tokens", 10**10, "minute")),
-        budgets=LIMITED.budgets,
-    )
-    for _ in range(20):
-        began = time.perf_counter()
-        for _ in range(1000):
-            local.settle(local.admit(key, 100, 1, 1000.0, WALL), 100, 0)
-        best = min(best, (time.perf_counter() - began) / 1000)
-    assert best < 15e-6, "3 us on the bench; a busy machine gets five times as long"

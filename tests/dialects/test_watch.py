@@ -109,3 +109,22 @@ def test_a_torn_last_event_is_not_passed_on():
     out, watch = passed("openai-completions", [chunk + b'data: {"us'])
     assert watch.done
     assert out == chunk
+
+
+@pytest.mark.parametrize("name", ["openai-chat", "gemini"])
+def test_half_a_line_end_waits_for_the_other_half(name):
+    """Alone it would be the end of an event to some clients, and join the error that follows a cut to it for others."""
+    event = b'data: {"choices":[],"candidates":[]}\r\n\r\n'
+    watch = dialects.watch(name)
+    assert watch.feed(event[:-1]) == b""
+    assert watch.feed(event[-1:] + event[:-1]) == event
+    assert watch.feed(event[-1:]) == event
+
+
+@pytest.mark.parametrize("rest", [b"data:", b"data: ", b"da", b"data: [DO", b"data: {"])
+def test_an_event_cut_before_its_data_is_not_passed_on(rest):
+    watch = dialects.watch("openai-completions")
+    watch.feed(b'data: {"id":"c","choices":[{"index":0,"text":"a","finish_reason":"stop"}]}\n\n')
+    assert watch.feed(rest) == b""
+    assert watch.close() == b""
+    assert watch.done
