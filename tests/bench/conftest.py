@@ -1,3 +1,4 @@
+import gc
 import sys
 from pathlib import Path
 
@@ -12,5 +13,6 @@ def _importable(monkeypatch):
     """The scripts of bench/ import each other by bare name, as they do when one of them is run."""
     monkeypatch.syspath_prepend(str(BENCH))
     yield
+    gc.enable()  # some turn it off, for the process that they are meant to have to themselves
     for name in MODULES:
         sys.modules.pop(name, None)

@@ -1,6 +1,8 @@
 """Figures of a running gateway, for Prometheus; and a line of JSON for each exchange."""
 
 import json
+import subprocess
+import sys
 
 from tests.gateway.test_fail_over import BOTH, route
 from tests.running import Running
@@ -30,3 +32,8 @@ def test_each_exchange_is_a_line_where_that_is_wanted(capsys):
     (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if name in line]
     assert line["outcome"] == "answered"
     assert [attempt["target"] for attempt in line["attempts"]] == ["first/overloaded", "second/ok"]
+
+
+def test_the_gateway_alone_brings_no_database():
+    code = "import sys, understudy.gateway.app, understudy.gateway.assemble; sys.exit('sqlalchemy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -95,3 +95,12 @@ def test_a_file_that_changes_is_seen(gateway, monkeypatch):
     routing = gateway.gateway
     assert gateway.until(lambda: routing.routing.routes["r"].targets[0].name == "second/ok")
     gateway.call(watcher.cancel)
+
+
+def test_nothing_of_a_changed_file_is_passed_over_in_silence(gateway, caplog, tmp_path):
+    more = f'[server]\nkey_store = "{tmp_path}/k.sqlite"\nlog_exchanges = true\n[ledger]\nsample = 0.5\n'
+    written(gateway, TWO + more + ROUTE.format("first"))
+    with caplog.at_level(logging.WARNING, "understudy"):
+        assert reload(gateway)
+    for name in ("server.key_store", "server.log_exchanges", "[ledger]"):
+        assert f"{name} takes effect at the next start" in caplog.text

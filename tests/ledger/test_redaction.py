@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from tests.ledger.making import exchange
 from understudy.ledger import Attempt, Audit, Body, Event, Feedback, redaction
+from understudy.ledger.consent import consent
 from understudy.ledger.credentials import NoScannerError
 from understudy.ledger.pieces import cut
 from understudy.ledger.pseudonyms import PseudonymError, Pseudonyms
 from understudy.ledger.recognise import NATIONAL
-from understudy.ledger.redaction import BadSettingsError, Numbers, Redactor, Settings, UnsearchableError, consent
+from understudy.ledger.redaction import BadSettingsError, Numbers, Redactor, Settings, UnsearchableError
 
 REDACTOR = Redactor()
 KEY = "0123456789abcdef" * 4

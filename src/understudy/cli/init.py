@@ -17,6 +17,7 @@ TEMPLATE = """\
 [server]
 # host = "127.0.0.1"          # another address needs keys
 # port = 4000
+key_store = "understudy-keys.sqlite"  # clients need a key of `understudy keys`; without this line none is asked for
 
 # A provider of the catalogue needs its key only; keys in the environment are found without this.
 # [providers.openai]

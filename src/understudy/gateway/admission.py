@@ -7,14 +7,16 @@ once, with what all its attempts used; what nobody told counts as it was estimat
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 from understudy import clock
 from understudy.access import Crossed, Denied, Key, Local, Ring, Verdict, headers, may
 from understudy.access.keys import Right
-from understudy.access.store import Keeper, Store
 from understudy.gateway.record import Exchange, Headers
 from understudy.gateway.recording import usage_of
+
+log = logging.getLogger("understudy")
 
 
 class DeniedError(Exception):
@@ -29,12 +31,13 @@ class Admission:
     """The keys of one store, and what they have used. `begin` it before calls come, `close` it after the last."""
 
     def __init__(self, path: Path) -> None:
+        from understudy.access.store import Keeper, Store  # noqa: PLC0415  # brings SQLAlchemy, which few gateways need
+
         self._store = Store(path)
         self._ring = Ring()
-        self._local = Local(tell=self._crossed)
+        self._local = Local(tell=_crossed)
         self._keeper = Keeper(self._store, self._ring, self._local)
         self._keeping: asyncio.Task[None] | None = None
-        self.crossed: list[tuple[str, Crossed]] = []
         self._keeper.load()
 
     def begin(self) -> None:
@@ -77,9 +80,9 @@ class Admission:
                 and usage.input is not None and usage.output is not None]  # fmt: skip
         self._local.settle(verdict, sum(told) if len(told) == len(used) else None, None)
 
-    def _crossed(self, key: str, crossed: Crossed) -> None:
-        self.crossed.append((key, crossed))
-        del self.crossed[:-100]
+
+def _crossed(key: str, crossed: Crossed) -> None:
+    log.warning("key %s: its budget %s is used up", key, crossed.budget)
 
 
 def told(verdict: Verdict, dialect: str) -> Headers:

@@ -501,7 +501,9 @@ class Gateway:
             given = msgspec.json.decode(await self._body(receive), type=recording.Feedback)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RefusedError(400, "invalid_body", f"{error}.") from None
-        await _json(send, {"id": self.recorder.feedback(given, None)})
+        key = keys.given(dict(scope["headers"]), None)
+        by = self._virtual(key, "call").id if self.admission is not None and key not in self._keys else None
+        await _json(send, {"id": self.recorder.feedback(given, by)})
 
     # -- for operators -------------------------------------------------------------------------------------------------
 

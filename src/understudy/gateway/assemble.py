@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from understudy.access.store import StoreError
 from understudy.gateway import config as settings
 from understudy.gateway.admission import Admission
 from understudy.gateway.app import Gateway
@@ -45,8 +44,11 @@ async def assemble(loaded: settings.Loaded, environ: Mapping[str, str]) -> Gatew
 
 def _admission(loaded: settings.Loaded) -> Admission:
     """The virtual keys. Raises ConfigError where they cannot be read."""
+    from understudy.access.store import StoreError  # noqa: PLC0415  # brings SQLAlchemy
+
     try:
-        return Admission(Path(loaded.config.server.key_store).expanduser())
+        # As `understudy keys` has it: beside the configuration, if the path does not say otherwise.
+        return Admission(Path(loaded.source).parent / Path(loaded.config.server.key_store).expanduser())
     except StoreError as error:
         remedy = "`understudy keys create NAME` makes a store; check the path and its rights."
         raise settings.ConfigError(loaded.source, None, f"server.key_store: {error}", remedy) from None

@@ -20,13 +20,13 @@ import msgspec
 from msgspec import Meta
 
 from understudy.gateway.lines import Steps, locate
+from understudy.ledger.consent import Store
 from understudy.local import models
 from understudy.providers import auth, catalogue, signing
 from understudy.providers.catalogue import Continuation
 from understudy.resilience import Order
 from understudy.upstream import split_url
 
-Store = Literal["none", "metadata", "bodies"]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 

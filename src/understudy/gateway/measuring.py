@@ -22,6 +22,7 @@ def measure(gateway: Gateway, environ: Mapping[str, str]) -> None:
         names_of_targets=targets,
         targets=lambda: admin.targets(gateway.routing, gateway.health),
         open_calls=lambda: gateway.open,
+        extra=lambda: _of_ledger(gateway),
     )
     observers = [gateway.metrics.observe]
     if gateway.routing.config.server.log_exchanges:
@@ -31,11 +32,23 @@ def measure(gateway: Gateway, environ: Mapping[str, str]) -> None:
         observers.append(gateway.traces.observe)
 
     def observe(exchange: Exchange) -> None:
-        costs = gateway.recorder.costs(exchange) if gateway.recorder is not None else ()
+        costs = [attempt.charge.micro if attempt.charge is not None else None for attempt in exchange.attempts]
         for one in observers:
             one(exchange, costs)
 
     gateway.observers.append(observe)
+
+
+def _of_ledger(gateway: Gateway) -> Mapping[str, float]:
+    if gateway.recorder is None:
+        return {}
+    state = gateway.recorder.ledger.state()
+    return {
+        "understudy_ledger_written": state.written,
+        "understudy_ledger_waiting": state.queued,
+        "understudy_ledger_spool_bytes": state.spooled,
+        "understudy_ledger_lost": sum(state.lost.values()),
+    }
 
 
 def _print(line: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from understudy.gateway.omissions import Omission
     from understudy.gateway.splicing import Splice
     from understudy.gateway.trail import Trail
+    from understudy.ledger.cost import Charge
     from understudy.resilience import Health, Mark, Way
 
 Headers = list[tuple[bytes, bytes]]
@@ -38,12 +39,13 @@ class Attempt:
     `skipped` counts events of a stream that could not be read and were left out. `losses` are what translation could
     not carry: of the request from the start, of the answer as it came. `way` is how it was to go on with an answer
     that another attempt had begun. `usage` is what the provider said of its tokens; of a whole answer that was passed
-    on as it came it stands in `answer`, unread.
+    on as it came it stands in `answer`, unread. `charge` is what it cost, once that has been looked up.
     """
 
     __slots__ = (
         "action",
         "answer",
+        "charge",
         "connected",
         "ended",
         "fault",
@@ -74,6 +76,7 @@ class Attempt:
         self.way: Way | None = None
         self.usage: Usage | None = None
         self.answer: bytes | None = None
+        self.charge: Charge | None = None
         self.mark: Mark | None = None
 
 

@@ -20,11 +20,10 @@ from understudy.dialects.wire import Malformed
 from understudy.gateway import config as settings
 from understudy.gateway.client import Client, Through
 from understudy.gateway.record import Attempt, Exchange, Headers
-from understudy.ledger.cost import Prices
+from understudy.ledger.consent import Store, consent
+from understudy.ledger.cost import Charge, Prices
 
 log = logging.getLogger("understudy")
-
-_LESS: tuple[settings.Store, ...] = ("none", "metadata", "bodies")
 
 _PREFIX = f"ev_{int(clock.wall()):08x}{clock.token(6)}"
 _FEEDBACK = f"fb_{int(clock.wall()):08x}{clock.token(6)}"
@@ -140,26 +139,27 @@ class Recorder:
 
     def seeing(self, exchange: Exchange, client: Client) -> Seen | None:
         """`client` as one whose answer is remembered; None where bodies are not kept."""
-        if consent(exchange) != "bodies" or clock.random() >= self._values.sample:
+        if allowed(exchange) != "bodies" or clock.random() >= self._values.sample:
             return None
         return Seen(client, self._values.largest_body)
 
+    def price(self, exchange: Exchange) -> None:
+        """Note on each attempt what it cost, as far as anybody knows; of estimated tokens, the price of these."""
+        for attempt in exchange.attempts:
+            usage = usage_of(attempt, exchange)
+            if usage is None and (tokens := _tokens(attempt, exchange)) is not None:
+                usage = Usage(tokens.input, tokens.output, estimated=True)
+            seconds = None if attempt.ended is None else attempt.ended - attempt.started
+            attempt.charge = self._prices.charge(attempt.target, usage, at=exchange.wall, seconds=seconds)
+
     def put(self, exchange: Exchange, seen: Seen | None, key: str | None = None) -> None:
-        """Hand the record of `exchange` on. Never waits; a mistake in here must not cost a client its answer."""
-        if consent(exchange) == "none":
-            return
+        """Price `exchange` and hand its record on. Never waits; a mistake in here must not cost a client its answer."""
         try:
-            self.ledger.put(recorded(exchange, self._prices, key=key, seen=seen))
+            self.price(exchange)
+            if allowed(exchange) != "none":
+                self.ledger.put(recorded(exchange, key=key, seen=seen))
         except Exception:
             log.exception("an exchange could not be recorded")
-
-    def costs(self, exchange: Exchange) -> list[int | None]:
-        """What each attempt cost, in micro-dollars; None where nobody knows."""
-        charges = [
-            self._prices.charge(attempt.target, usage_of(attempt, exchange), at=exchange.wall)
-            for attempt in exchange.attempts
-        ]
-        return [None if charge is None else charge.micro for charge in charges]
 
     def feedback(self, given: Feedback, by: str | None) -> str:
         """Keep what somebody thought of an answer; returns its id."""
@@ -178,21 +178,16 @@ class Recorder:
         self.ledger.put(ledger.Event(name, told["at"], told["what"], target=told["target"], detail=detail))
 
 
-def consent(exchange: Exchange) -> settings.Store:
-    """What may be kept: what the route allows, and not more than the client does."""
-    asked = exchange.call.headers.get(b"x-understudy-store", b"").decode("latin-1").strip().lower()
-    allowed = exchange.route.store
-    if asked not in _LESS:
-        return "none" if asked else allowed  # a wish that cannot be read is taken for the strictest
-    return asked if _LESS.index(asked) < _LESS.index(allowed) else allowed
+def allowed(exchange: Exchange) -> Store:
+    """What may be kept of `exchange`."""
+    asked = exchange.call.headers.get(b"x-understudy-store")
+    return exchange.route.store if asked is None else consent(exchange.route.store, asked=asked.decode("latin-1"))
 
 
-def recorded(
-    exchange: Exchange, prices: Prices, *, key: str | None = None, seen: Seen | None = None
-) -> ledger.Exchange:
+def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = None) -> ledger.Exchange:
     """The record of `exchange`. With `seen`, its bodies too, as they were: the process that writes packs them."""
     call, route, last = exchange.call, exchange.route, exchange.attempts[-1] if exchange.attempts else None
-    attempts = tuple(_attempt(attempt, exchange, prices) for attempt in exchange.attempts)
+    attempts = tuple(_attempt(attempt, exchange) for attempt in exchange.attempts)
     tokens = attempts[-1].tokens if attempts else None
     seams = exchange.splice.seams if exchange.splice is not None else ()
     return ledger.Exchange(
@@ -229,9 +224,8 @@ def usage_of(attempt: Attempt, exchange: Exchange) -> Usage | None:
     return attempt.usage
 
 
-def _attempt(attempt: Attempt, exchange: Exchange, prices: Prices) -> ledger.Attempt:
+def _attempt(attempt: Attempt, exchange: Exchange) -> ledger.Attempt:
     fault = attempt.fault
-    tokens = _tokens(attempt, exchange)
     return ledger.Attempt(
         target=attempt.target,
         started=attempt.started - exchange.started,
@@ -249,8 +243,8 @@ def _attempt(attempt: Attempt, exchange: Exchange, prices: Prices) -> ledger.Att
         request_id=fault.request_id if fault is not None else None,
         skipped=attempt.skipped,
         way=attempt.way,
-        tokens=tokens,
-        cost=_cost(attempt, exchange, tokens, prices),
+        tokens=_tokens(attempt, exchange),
+        cost=_cost(attempt.charge),
         losses=tuple(attempt.losses),
     )
 
@@ -267,13 +261,7 @@ def _tokens(attempt: Attempt, exchange: Exchange) -> ledger.Tokens | None:
     return ledger.Tokens(int(exchange.call.size()), _written(attempt, exchange), estimated=True)
 
 
-def _cost(attempt: Attempt, exchange: Exchange, tokens: ledger.Tokens | None, prices: Prices) -> ledger.Cost | None:
-    """What an attempt cost, as far as anybody knows; of estimated tokens, the price of these."""
-    usage = attempt.usage
-    if usage is None and tokens is not None:
-        usage = Usage(tokens.input, tokens.output, estimated=True)
-    seconds = None if attempt.ended is None else attempt.ended - attempt.started
-    charge = prices.charge(attempt.target, usage, at=exchange.wall, seconds=seconds)
+def _cost(charge: Charge | None) -> ledger.Cost | None:
     return None if charge is None else ledger.Cost(float(charge.usd), charge.price_version)
 
 

@@ -20,8 +20,11 @@ from understudy.gateway.discovery import discover
 EVERY = 1.0
 """Seconds between two looks at the file. One that is still being written is read when it has kept still for one."""
 
-_AT_START = ("host", "port", "cors_origins", "max_headers", "stored_responses", "redis", "redis_prefix", "drain")
-"""Settings of `[server]` that a running server cannot change."""
+_AT_START = (
+    "host", "port", "cors_origins", "max_headers", "stored_responses", "redis", "redis_prefix", "drain", "key_store",
+    "log_exchanges",
+)  # fmt: skip
+"""Settings of `[server]` that a running server cannot change. Nor does it change its ledger."""
 
 log = logging.getLogger("understudy")
 
@@ -54,6 +57,8 @@ async def reload(gateway: Gateway, path: Path, environ: Mapping[str, str]) -> bo
     for name in _AT_START:
         if getattr(before, name) != getattr(after, name):
             log.warning("server.%s takes effect at the next start.", name)
+    if gateway.routing.config.ledger != loaded.config.ledger:
+        log.warning("[ledger] takes effect at the next start.")
     await gateway.adopt(routing, *keys(loaded.config, environ))
     log.warning("%s has been reloaded: %d providers, %d routes.", path, len(routing.providers), len(routing.routes))
     return True

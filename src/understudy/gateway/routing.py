@@ -18,6 +18,7 @@ import msgspec
 from understudy import __version__
 from understudy.gateway import config as settings
 from understudy.gateway import surface
+from understudy.ledger.consent import Store
 from understudy.local.embedded import Embedded
 from understudy.providers import auth, catalogue, signing
 from understudy.resilience import Order, Place
@@ -166,7 +167,7 @@ class Route(msgspec.Struct, frozen=True):
     keep_alive: float = 0.0
     hedge: bool = False
     mid_stream: str = "continue"
-    store: settings.Store = "metadata"
+    store: Store = "metadata"
     strict: bool = False
     other_vector_space: bool = False
 

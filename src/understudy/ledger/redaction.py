@@ -19,7 +19,6 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -28,9 +27,6 @@ from understudy.ledger.pseudonyms import Pseudonyms
 from understudy.ledger.recognise import DEFAULT_NATIONAL, NATIONAL, RECOGNISERS, Recogniser, literals, own_pattern
 from understudy.ledger.records import Attempt, Body, Exchange, Feedback, Record
 
-Store = Literal["none", "metadata", "bodies"]
-
-_STORES: tuple[Store, ...] = ("none", "metadata", "bodies")
 _PASSES = 6
 """How often a text is searched again, since what was taken out may have hidden something beside it."""
 
@@ -75,19 +71,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str | None = None
     scanner: bool = False
     patience: float = 5.0
-
-
-def consent(*allowed: Store | None, asked: str | None = None) -> Store:
-    """What may be stored: the strictest of what route and key allow (None: no word on it) and what the client asked.
-
-    `asked` is the value of the client's header. One that cannot be read counts as "none": whoever wrote it meant to
-    restrict something.
-    """
-    words: list[Store] = [word for word in allowed if word is not None]
-    if asked is not None:
-        written = asked.strip().lower()
-        words.append(next((store for store in _STORES if store == written), "none"))
-    return min(words, key=_STORES.index, default="bodies")
 
 
 class Numbers:
