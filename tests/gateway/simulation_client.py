@@ -13,7 +13,8 @@ from tests.gateway import look
 from tests.gateway.simulation_provider import answers
 from understudy import clock
 from understudy.gateway import surface
-from understudy.gateway.app import CLIENT_LEFT, RefusedError
+from understudy.gateway.app import CLIENT_LEFT
+from understudy.gateway.refusing import RefusedError
 
 PATHS = {
     "openai-chat": "/v1/chat/completions", "openai-responses": "/v1/responses", "openai-completions": "/v1/completions",

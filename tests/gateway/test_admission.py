@@ -21,9 +21,8 @@ def keyed(tmp_path):
 
         def key(name, **settings):
             secret = store.create(name, **settings)[1].reveal()
-            assert gateway.until(
-                lambda: gateway.gateway.admission._ring.find(secret.encode(), 0).__class__.__name__ == "Key"
-            )
+            ring = gateway.gateway.authorization.admission._ring
+            assert gateway.until(lambda: ring.find(secret.encode(), 0).__class__.__name__ == "Key")
             return {"authorization": f"Bearer {secret}"}
 
         gateway.key = key

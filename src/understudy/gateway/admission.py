@@ -15,16 +15,9 @@ from understudy.access import Crossed, Denied, Key, Local, Ring, Verdict, header
 from understudy.access.keys import Right
 from understudy.gateway.record import Exchange, Headers
 from understudy.gateway.recording import usage_of
+from understudy.gateway.refusing import RefusedError
 
 log = logging.getLogger("understudy")
-
-
-class DeniedError(Exception):
-    """A key that does not open this. `status` and `code` are the answer's."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        self.status, self.code = status, code
-        super().__init__(message)
 
 
 class Admission:
@@ -53,20 +46,22 @@ class Admission:
         self._store.close()
 
     def key(self, given: bytes | None, right: Right = "call") -> Key:
-        """Whose key it is, if it may do that. Raises DeniedError."""
+        """Whose key it is, if it may do that. Raises RefusedError."""
         if given is None:
-            raise DeniedError(401, "invalid_api_key", "No API key. Send one as your SDK sends its key.")
+            raise RefusedError(
+                401, "invalid_api_key", "No API key. Send one as your SDK sends its key.", www_authenticate="Bearer"
+            )
         found = self._ring.find(given, clock.wall())
         if isinstance(found, Denied):
-            raise DeniedError(401, "invalid_api_key", found.message)
+            raise RefusedError(401, "invalid_api_key", found.message, www_authenticate="Bearer")
         if not may(found.role, right):
-            raise DeniedError(403, "not_allowed", f"A key with the role {found.role} may not do this.")
+            raise RefusedError(403, "not_allowed", f"A key with the role {found.role} may not do this.")
         return found
 
     def admit(self, key: Key, exchange: Exchange) -> Verdict:
-        """Whether the call may go on now. Raises DeniedError where the key is not for its route."""
+        """Whether the call may go on now. Raises RefusedError where the key is not for its route."""
         if not key.allows(exchange.route.name):
-            raise DeniedError(403, "not_allowed", f"This key is not for {exchange.call.model[:200]!r}.")
+            raise RefusedError(403, "not_allowed", f"This key is not for {exchange.call.model[:200]!r}.")
         tokens = exchange.call.size() + exchange.call.tokens()
         return self._local.admit(key, tokens, None, clock.monotonic(), clock.wall())
 

@@ -1,4 +1,4 @@
-"""The ASGI app: paths, keys and bounds. What happens to a call is in `exchange.py`."""
+"""The ASGI app: paths and bounds. What happens to a call is in `exchange.py`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from understudy import __version__, clock, dialects
-from understudy.access import Key
-from understudy.access.keys import Right
-from understudy.canon import Fault
+from understudy import __version__, clock
 from understudy.dialects.wire import Malformed
 from understudy.gateway import (
     admin,
@@ -32,11 +29,12 @@ from understudy.gateway import (
     telling,
 )
 from understudy.gateway import exchange as exchanges
-from understudy.gateway.admission import Admission, DeniedError, told
+from understudy.gateway.authorization import Authorization
 from understudy.gateway.call import BadCallError, Call
 from understudy.gateway.client import AsgiClient, Client, Receive, Scope, Send
 from understudy.gateway.listing import Listing
-from understudy.gateway.record import Exchange, Headers
+from understudy.gateway.record import Exchange
+from understudy.gateway.refusing import RefusedError
 from understudy.gateway.responses import BadQueryError
 from understudy.gateway.routing import NoRouteError, Route, Routing
 from understudy.gateway.sharing import Sharing
@@ -64,23 +62,6 @@ Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 Observer = Callable[[Exchange], None]
 
 
-class RefusedError(Exception):
-    """A request that goes nowhere: `status`, and what the error says in the client's dialect."""
-
-    def __init__(self, status: int, code: str, message: str, *, param: str | None = None, **headers: str) -> None:
-        self.status, self.code, self.param = status, code, param
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        super().__init__(message)
-
-    def answer(self, dialect: str = surface.CHAT) -> tuple[int, Headers, bytes]:
-        """Status, headers and body that tell a client of `dialect`."""
-        kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        fault = Fault(status=self.status, code=self.code, type=kind, param=self.param, message=str(self))
-        status, headers, body = dialects.get(dialect).encode_fault(fault)
-        lines = {**headers, **self.headers}
-        return status, [(name.encode(), text.encode("latin-1", "replace")) for name, text in lines.items()], body
-
-
 class _LeftError(Exception):
     """The client left before its request was whole."""
 
@@ -101,7 +82,7 @@ class Gateway:
         self.health.tell.append(self._changed)
         self.observers: list[Observer] = []
         self.recorder: recording.Recorder | None = None
-        self.admission: Admission | None = None
+        self.authorization = Authorization(api_keys, admin_keys)
         self.metrics: Metrics | None = None
         self.traces: Traces | None = None
         self.stopping = False
@@ -111,7 +92,6 @@ class Gateway:
         self.sharing: Sharing | None = None
         self._listing = Listing(routing)
         self._engines = _engines(routing)
-        self._take_keys(api_keys, admin_keys)
         self._paths: dict[str, dict[str, Handler]] = {
             **{path: {"POST": self._call} for path in surface.DOORS},
             **{path: dict.fromkeys(methods, self._operate) for path, methods in operation_table.PLAIN.items()},
@@ -126,11 +106,6 @@ class Gateway:
             "/readyz": {"GET": self._ready},
         }
 
-    def _take_keys(self, api_keys: list[str], admin_keys: Sequence[str]) -> None:
-        self._admin_keys = frozenset(key.encode() for key in admin_keys)
-        self._keys = frozenset(key.encode() for key in api_keys)
-        self._bearers = frozenset(b"Bearer " + key.encode() for key in api_keys)
-
     def engines(self) -> Mapping[str, Embedded]:
         """The embedded engines by their models' names, running or not."""
         return self._engines
@@ -140,7 +115,7 @@ class Gateway:
         listing, self._listing = self._listing, Listing(routing)
         self.routing = routing
         self._engines = {**self._engines, **_engines(routing)}  # a model that is gone may still be answering
-        self._take_keys(api_keys, admin_keys)
+        self.authorization.take(api_keys, admin_keys)
         await listing.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -182,47 +157,6 @@ class Gateway:
             return {"POST": self._count}
         return {"POST": self._call} if surface.door(escaped) else None
 
-    def _check_key(self, headers: Mapping[bytes, bytes], in_url: str | None = None) -> None:
-        # Found by the hash of the whole value: how long that takes says nothing about how much of a guess is right.
-        if headers.get(b"authorization") in self._bearers or not (self._keys or self.admission):
-            return
-        given = keys.given(headers, in_url)
-        if self.admission is not None and given not in self._keys:
-            self._virtual(given, "call")
-        elif given is None:
-            message = (
-                "No API key. Send a key of this gateway's `server.keys` as your SDK sends its key, "
-                "for instance `Authorization: Bearer KEY`."
-            )
-            raise RefusedError(401, "invalid_api_key", message, www_authenticate="Bearer")
-        elif given not in self._keys:
-            raise RefusedError(401, "invalid_api_key", "Incorrect API key. Send a key of this gateway's `server.keys`.")
-
-    def _virtual(self, given: bytes | None, right: Right) -> Key:
-        """Whose virtual key it is. Raises RefusedError."""
-        assert self.admission is not None
-        try:
-            return self.admission.key(given, right)
-        except DeniedError as error:
-            raise RefusedError(error.status, error.code, str(error)) from None
-
-    def _let_in(self, exchange: Exchange) -> None:
-        """Ask whether the limits of the call's key allow it. Raises RefusedError."""
-        call = exchange.call
-        given = keys.given(call.headers, call.door.key)
-        if self.admission is None or given in self._keys:
-            return
-        try:
-            verdict = self.admission.admit(self._virtual(given, "call"), exchange)
-        except DeniedError as error:
-            raise RefusedError(error.status, error.code, str(error)) from None
-        exchange.told = told(verdict, call.door.dialect)
-        if verdict.refusal is not None:
-            refusal = verdict.refusal
-            lines = {name.decode().replace("-", "_"): value.decode() for name, value in exchange.told}
-            raise RefusedError(refusal.status, refusal.code, refusal.message, **lines)
-        exchange.verdict = verdict
-
     async def route(self, model: str) -> Route:
         """The route for the name a client asked for, after asking the providers where it is not known. NoRouteError."""
         try:
@@ -235,7 +169,7 @@ class Gateway:
 
     def admit(self, headers: Mapping[bytes, bytes], door: Door, media: Sequence[bytes] = (operate.JSON,)) -> None:
         """Whether a call with this head may come in. Raises RefusedError."""
-        self._check_key(headers, door.key)
+        self.authorization.check(headers, door.key)
         limits = self.routing.config.server
         if self.stopping or self.open >= limits.max_open:
             why = "The gateway is stopping." if self.stopping else "Too many calls are open (server.max_open)."
@@ -265,7 +199,7 @@ class Gateway:
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
         exchange = Exchange(call, route, self.health)
-        self._let_in(exchange)
+        self.authorization.admit(exchange)
         if later:
             await self._begin(exchange, headers, client)
         elif store is None:
@@ -321,10 +255,7 @@ class Gateway:
                     await waiting.close()
             finally:  # also when it is cancelled once more: by a stop, in the moment when the client leaves
                 exchange.ended = clock.monotonic()
-                key = None
-                if self.admission is not None and exchange.verdict is not None:
-                    key = exchange.verdict.key
-                    self.admission.settle(exchange.verdict, exchange)
+                key = self.authorization.settle(exchange)
                 if self.recorder is not None:
                     self.recorder.put(exchange, seen, key)
                 for observer in self.observers:
@@ -363,7 +294,7 @@ class Gateway:
                 raise RefusedError(501, "not_supported", str(error), param="model") from None
             exchange = Exchange(call, narrow, self.health)
             exchange.left_out = left_out
-            self._let_in(exchange)
+            self.authorization.admit(exchange)
             await self._run(exchange, AsgiClient(send, scope.get(SEVER)), operate.attempt)
 
         await self._answered(scope, receive, answer)
@@ -483,7 +414,7 @@ class Gateway:
     def _reader(self, scope: Scope) -> Mapping[bytes, bytes]:
         """The headers of a request that needs a key and nothing else."""
         headers = dict(scope["headers"])
-        self._check_key(headers, keys.in_query(scope.get("query_string", b"")))
+        self.authorization.check(headers, keys.in_query(scope.get("query_string", b"")))
         return headers
 
     async def _known(self, name: str) -> None:
@@ -494,16 +425,15 @@ class Gateway:
 
     async def _feedback(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What a client thought of an answer that it had."""
-        self._reader(scope)
+        headers = self._reader(scope)
         if self.recorder is None:
             raise RefusedError(501, "not_supported", "There is no ledger to keep feedback in (`ledger.url`).")
         try:
             given = msgspec.json.decode(await self._body(receive), type=recording.Feedback)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RefusedError(400, "invalid_body", f"{error}.") from None
-        key = keys.given(dict(scope["headers"]), None)
-        by = self._virtual(key, "call").id if self.admission is not None and key not in self._keys else None
-        await _json(send, {"id": self.recorder.feedback(given, by)})
+        key = self.authorization.caller(headers, keys.in_query(scope.get("query_string", b"")))
+        await _json(send, {"id": self.recorder.feedback(given, None if key is None else key.id)})
 
     # -- for operators -------------------------------------------------------------------------------------------------
 
@@ -514,28 +444,13 @@ class Gateway:
         left = "" if told["seconds"] is None else f" for {told['seconds']:.0f} s"
         log.warning("%s: %s%s (%s)", told["target"], told["what"], left, told["why"])
 
-    def _operator(self, scope: Scope) -> None:
-        """Whether who asks may see and command targets. Raises RefusedError."""
-        given = keys.given(dict(scope["headers"]), None)
-        if not self._keys and not self._admin_keys and self.admission is None:
-            return
-        if self.admission is not None and given not in self._admin_keys:
-            self._virtual(given, "read" if scope["method"] == "GET" else "operate")
-            return
-        if not self._admin_keys:
-            why = "Nobody may do this: keys are asked for, and there is no admin key. Set `server.admin_keys`."
-            raise RefusedError(403, "no_admin_key", why)
-        if given not in self._admin_keys:
-            why = "This needs a key of `server.admin_keys`, as `Authorization: Bearer KEY`."
-            raise RefusedError(401, "invalid_api_key", why, www_authenticate="Bearer")
-
     async def _targets(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self._operator(scope)
+        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
         sharing = None if self.sharing is None else self.sharing.report()
         await _json(send, {"targets": admin.targets(self.routing, self.health), "sharing": sharing})
 
     async def _command(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._operator(scope)
+        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
         try:
             command = msgspec.json.decode(await self._body(receive), type=admin.Command)
             found = admin.obey(command, self.routing, self.health)
@@ -546,7 +461,7 @@ class Gateway:
         await _json(send, {"targets": found})
 
     async def _metrics(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self._operator(scope)
+        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
         if self.metrics is None:
             raise RefusedError(501, "not_supported", "Figures are kept by `understudy serve`, not here.")
         from understudy.telemetry.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415  # there by now
@@ -555,7 +470,7 @@ class Gateway:
         await AsgiClient(send).whole(200, kind, exposition(self.metrics))
 
     async def _events(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self._operator(scope)
+        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
         since = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("since", ["0"])[0]
         if not since.isdecimal() or len(since) > 18:
             raise RefusedError(400, "invalid_value", "`since` must be the number of an event.", param="since")
@@ -588,8 +503,8 @@ class Gateway:
         """Take part in what replicas share, and look for changed keys. Not before calls come: who only looks at what
         is configured finds out nothing for others.
         """
-        if self.admission is not None:
-            self.admission.begin()
+        if self.authorization.admission is not None:
+            self.authorization.admission.begin()
         if self.sharing is not None:
             self.sharing.start()
 
@@ -602,8 +517,8 @@ class Gateway:
             await self.background.close()
         if self.stored is not None:
             await self.stored.close()
-        if self.admission is not None:
-            await self.admission.close()
+        if self.authorization.admission is not None:
+            await self.authorization.admission.close()
         if self.traces is not None:
             await asyncio.to_thread(self.traces.close)
         await self.transport.close()

@@ -38,7 +38,7 @@ async def assemble(loaded: settings.Loaded, environ: Mapping[str, str]) -> Gatew
     gateway = Gateway(routing, client, *keys(loaded.config, environ))
     gateway.sharing = sharing(loaded.config.server, environ, gateway.health)
     if loaded.config.server.key_store:
-        gateway.admission = _admission(loaded)
+        gateway.authorization.admission = _admission(loaded)
     return gateway
 
 

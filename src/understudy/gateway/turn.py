@@ -13,9 +13,10 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from understudy.gateway.app import Gateway, RefusedError
+from understudy.gateway.app import Gateway
 from understudy.gateway.client import marks, shown
 from understudy.gateway.record import Exchange, Headers
+from understudy.gateway.refusing import RefusedError
 from understudy.gateway.surface import Door
 
 if TYPE_CHECKING:

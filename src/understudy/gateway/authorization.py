@@ -1,0 +1,84 @@
+"""Who may do what: the configuration's keys, those for `/admin`, and virtual keys with their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from understudy.access import Key
+from understudy.access.keys import Right
+from understudy.gateway import keys
+from understudy.gateway.admission import Admission, told
+from understudy.gateway.record import Exchange
+from understudy.gateway.refusing import RefusedError
+
+
+class Authorization:
+    """The keys of a configuration, each as a client sends it, and `admission` where there are virtual ones."""
+
+    def __init__(self, api_keys: Iterable[str], admin_keys: Iterable[str]) -> None:
+        self.admission: Admission | None = None
+        self.take(api_keys, admin_keys)
+
+    def take(self, api_keys: Iterable[str], admin_keys: Iterable[str]) -> None:
+        """Go on with these keys."""
+        self._keys = frozenset(key.encode() for key in api_keys)
+        self._admin_keys = frozenset(key.encode() for key in admin_keys)
+        self._bearers = frozenset(b"Bearer " + key for key in self._keys)
+
+    def check(self, headers: Mapping[bytes, bytes], in_url: str | None = None) -> None:
+        """Whether a request with these headers may come in. Raises RefusedError."""
+        # Found by the hash of the whole value: how long that takes says nothing about how much of a guess is right.
+        if headers.get(b"authorization") in self._bearers or not (self._keys or self.admission):
+            return
+        given = keys.given(headers, in_url)
+        if self.admission is not None and given not in self._keys:
+            self.admission.key(given, "call")
+        elif given is None:
+            message = (
+                "No API key. Send a key of this gateway's `server.keys` as your SDK sends its key, "
+                "for instance `Authorization: Bearer KEY`."
+            )
+            raise RefusedError(401, "invalid_api_key", message, www_authenticate="Bearer")
+        elif given not in self._keys:
+            raise RefusedError(401, "invalid_api_key", "Incorrect API key. Send a key of this gateway's `server.keys`.")
+
+    def caller(self, headers: Mapping[bytes, bytes], in_url: str | None = None, right: Right = "call") -> Key | None:
+        """Whose virtual key a request shows; None for a key of the configuration. Raises RefusedError."""
+        given = keys.given(headers, in_url)
+        return None if self.admission is None or given in self._keys else self.admission.key(given, right)
+
+    def admit(self, exchange: Exchange) -> None:
+        """Ask whether the limits of the call's key allow it. Raises RefusedError."""
+        call = exchange.call
+        key = self.caller(call.headers, call.door.key)
+        if key is None or self.admission is None:
+            return
+        verdict = self.admission.admit(key, exchange)
+        exchange.told = told(verdict, call.door.dialect)
+        if verdict.refusal is not None:
+            refusal = verdict.refusal
+            lines = {name.decode().replace("-", "_"): value.decode() for name, value in exchange.told}
+            raise RefusedError(refusal.status, refusal.code, refusal.message, **lines)
+        exchange.verdict = verdict
+
+    def settle(self, exchange: Exchange) -> str | None:
+        """The call is over. The id of the virtual key that it came with."""
+        if self.admission is None or exchange.verdict is None:
+            return None
+        self.admission.settle(exchange.verdict, exchange)
+        return exchange.verdict.key
+
+    def check_operator(self, headers: Mapping[bytes, bytes], method: str) -> None:
+        """Whether who asks may see and command targets. Raises RefusedError."""
+        if not self._keys and not self._admin_keys and self.admission is None:
+            return
+        given = keys.given(headers, None)
+        if self.admission is not None and given not in self._admin_keys:
+            self.admission.key(given, "read" if method == "GET" else "operate")
+            return
+        if not self._admin_keys:
+            why = "Nobody may do this: keys are asked for, and there is no admin key. Set `server.admin_keys`."
+            raise RefusedError(403, "no_admin_key", why)
+        if given not in self._admin_keys:
+            why = "This needs a key of `server.admin_keys`, as `Authorization: Bearer KEY`."
+            raise RefusedError(401, "invalid_api_key", why, www_authenticate="Bearer")
