@@ -117,9 +117,9 @@ base_url = "{b}"
 [defaults]
 retries = 0
 connect_timeout = 2
-first_token_timeout = 0.4
-answer_timeout = 0.4
-liveness_timeout = 0.4
-progress_timeout = 0.4
+first_token_timeout = 2
+answer_timeout = 2
+liveness_timeout = 2
+progress_timeout = 2
 """
 """Two providers, quick clocks, no memory of what happened before."""

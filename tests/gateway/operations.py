@@ -29,7 +29,7 @@ def config():
         + """
 [routes.quick]
 targets = ["first/m", "other-gemini/m"]
-answer_timeout = 0.3
+answer_timeout = 1
 [routes.no-vectors]
 targets = ["anthropic/m"]
 [routes.half]

@@ -295,7 +295,7 @@ def test_a_wall_clock_that_jumps_stops_no_call_and_makes_no_cooldown_longer(jump
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_waking_from_suspend_ends_what_waited_with_a_clear_error_and_serves_what_comes_next(jumps, begun):
-    clocks = PATIENT.replace("_timeout = 5", "_timeout = 0.3")
+    clocks = PATIENT.replace("_timeout = 5", "_timeout = 1")
     with (
         Holding(HEAD + ROLE + ONCE if begun else b"") as provider,
         Running(clocks + held(provider) + ROUTES) as gateway,

@@ -74,7 +74,7 @@ def test_a_cooldown_found_by_one_keeps_the_other_away_at_once(two):
     one, other = two
     one.a.switch("m", "rate-limit:retry=30")
     assert one.chat("r").headers["x-understudy-target"] == "second/ok"
-    assert becomes(other, "cooling down") < 0.2
+    assert becomes(other, "cooling down") < 1
     response = other.chat("r")
     assert response.headers["x-understudy-target"] == "second/ok"
     assert response.headers["x-understudy-attempts"] == "1", "it did not even try"
@@ -89,9 +89,9 @@ def places(running):
 def test_a_drain_and_a_reopening_at_one_hold_at_the_other(two):
     one, other = two
     command(one, "drain")
-    assert becomes(other, "drained") < 0.2
+    assert becomes(other, "drained") < 1
     command(other, "reopen")
-    assert becomes(one, "ready") < 0.2
+    assert becomes(one, "ready") < 1
 
 
 def test_a_cooldown_without_an_end_has_none_at_the_other_either(two):
@@ -101,7 +101,7 @@ def test_a_cooldown_without_an_end_has_none_at_the_other_either(two):
     left = other.call(lambda: other.gateway.health.cooldowns.of(places(other)["first/m"], time.monotonic()))
     assert math.isinf(left.until)
     command(one, "reopen")
-    assert becomes(other, "ready") < 0.2
+    assert becomes(other, "ready") < 1
 
 
 def test_a_breaker_that_opens_or_closes_does_so_at_the_other(two):

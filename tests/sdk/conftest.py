@@ -41,7 +41,7 @@ first_token_timeout = 0.2
 answer_timeout = 0.2
 [routes.falls-silent]
 targets = ["first/hang:after=3"]
-liveness_timeout = 0.4
+liveness_timeout = 1
 [routes.all-broken]
 targets = ["first/overloaded", "first/internal"]
 [routes.to-local]
