@@ -10,7 +10,7 @@ import pytest
 from tests.cli import process
 from tests.running import TWO, Running
 from understudy.gateway import recording
-from understudy.gateway.config import Ledger
+from understudy.gateway.settings import Ledger
 
 ROUTES = """
 [routes.moves]

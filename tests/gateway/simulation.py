@@ -23,8 +23,7 @@ from tests.gateway.simulation_client import Caller, doubled
 from tests.gateway.simulation_loop import START, Loop, StuckError, held, run
 from tests.gateway.simulation_provider import VOICES, Net, Provider
 from understudy import clock
-from understudy.gateway import admin, arranging
-from understudy.gateway import config as settings
+from understudy.gateway import admin, arranging, settings
 from understudy.gateway.app import Gateway
 from understudy.gateway.routing import Routing, configured
 from understudy.resilience import Change

@@ -2,9 +2,10 @@
 
 import pytest
 
-from understudy.gateway import config as settings
-from understudy.gateway.config import BUILT_IN, ConfigError, Defaults, listening, load, parse
+from understudy.gateway import settings
+from understudy.gateway.config import ConfigError, listening, load, parse
 from understudy.gateway.lines import locate
+from understudy.gateway.settings import BUILT_IN, Defaults, reveal
 from understudy.local import models
 
 KEYS = {"OPENAI_API_KEY": "sk-made-up-000"}
@@ -211,9 +212,9 @@ def test_every_setting_is_described():
 
 
 def test_a_secret_stands_in_its_variable_or_for_itself():
-    assert settings.reveal("env:A", {"A": "x"}) == "x"
-    assert settings.reveal("env:A", {}) == ""
-    assert settings.reveal("x", {}) == "x"
+    assert reveal("env:A", {"A": "x"}) == "x"
+    assert reveal("env:A", {}) == ""
+    assert reveal("x", {}) == "x"
 
 
 WHERE = {

@@ -9,10 +9,11 @@ from tests.gateway.sockets import Provider, answer
 from tests.running import TWO, Running
 from understudy import clock
 from understudy.gateway import listing
-from understudy.gateway.config import Config, parse
+from understudy.gateway.config import parse
 from understudy.gateway.listing import ListingError, list_models
 from understudy.gateway.routing import AmbiguousError, NoRouteError, Routing, configured
 from understudy.gateway.routing import Provider as Known
+from understudy.gateway.settings import Config
 from understudy.upstream import Client, Clocks
 
 QUICK = Clocks(connect=0.3, first_token=0.2, liveness=0.2, progress=0.2)

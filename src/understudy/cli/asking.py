@@ -60,7 +60,8 @@ class Way(msgspec.Struct, frozen=True):
 def find(url: str | None, config: Path | None) -> Way:
     """The way to the gateway that `--url`, the environment or the configuration means. Raises CannotAskError."""
     from understudy.gateway.assemble import configuration
-    from understudy.gateway.config import Config, ConfigError, Loaded
+    from understudy.gateway.config import ConfigError, Loaded
+    from understudy.gateway.settings import Config
 
     environ = os.environ
     said = url or environ.get("UNDERSTUDY_URL")

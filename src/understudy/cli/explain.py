@@ -83,7 +83,7 @@ async def _facts(loaded: Loaded, model: str) -> dict[str, Any]:
 
 def _unusual(route: Route) -> dict[str, Any]:
     """What the route does otherwise than by default."""
-    from understudy.gateway.config import BUILT_IN
+    from understudy.gateway.settings import BUILT_IN
 
     found = {name: getattr(route, name) for name in ("order", "affinity", "hedge", "keep_alive", "mid_stream", "store")}
     unusual = {name: value for name, value in found.items() if value != BUILT_IN[name]}

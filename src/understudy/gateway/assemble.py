@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from understudy.gateway import config as settings
+from understudy.gateway import settings
 from understudy.gateway.admission import Admission
 from understudy.gateway.app import Gateway
+from understudy.gateway.config import ConfigError, Loaded, load, reveal
 from understudy.gateway.discovery import discover
 from understudy.gateway.sharing import sharing
 from understudy.resilience import table
@@ -16,9 +17,9 @@ from understudy.upstream import Client
 DEFAULT_FILE = "understudy.toml"
 
 
-def configuration(path: Path | None, environ: Mapping[str, str], folder: Path) -> settings.Loaded:
+def configuration(path: Path | None, environ: Mapping[str, str], folder: Path) -> Loaded:
     """The configuration at `location`, or the empty one. Raises ConfigError, also where a named file is missing."""
-    return settings.load(location(path, environ, folder), environ)
+    return load(location(path, environ, folder), environ)
 
 
 def location(path: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
@@ -30,7 +31,7 @@ def location(path: Path | None, environ: Mapping[str, str], folder: Path) -> Pat
     return path
 
 
-async def assemble(loaded: settings.Loaded, environ: Mapping[str, str]) -> Gateway:
+async def assemble(loaded: Loaded, environ: Mapping[str, str]) -> Gateway:
     """A gateway over all that the configuration names and all that is found. Close it with `Gateway.close`."""
     table()  # read while it can be: when descriptors run out, the first fault would need one
     client = Client(environ=environ)
@@ -42,7 +43,7 @@ async def assemble(loaded: settings.Loaded, environ: Mapping[str, str]) -> Gatew
     return gateway
 
 
-def _admission(loaded: settings.Loaded) -> Admission:
+def _admission(loaded: Loaded) -> Admission:
     """The virtual keys. Raises ConfigError where they cannot be read."""
     from understudy.access.store import StoreError  # noqa: PLC0415  # brings SQLAlchemy
 
@@ -51,13 +52,13 @@ def _admission(loaded: settings.Loaded) -> Admission:
         return Admission(Path(loaded.source).parent / Path(loaded.config.server.key_store).expanduser())
     except StoreError as error:
         remedy = "`understudy keys create NAME` makes a store; check the path and its rights."
-        raise settings.ConfigError(loaded.source, None, f"server.key_store: {error}", remedy) from None
+        raise ConfigError(loaded.source, None, f"server.key_store: {error}", remedy) from None
 
 
 def keys(config: settings.Config, environ: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """The keys of clients, and those of operators."""
     server = config.server
     return (
-        [settings.reveal(key, environ) for key in server.keys],
-        [settings.reveal(key, environ) for key in server.admin_keys],
+        [reveal(key, environ) for key in server.keys],
+        [reveal(key, environ) for key in server.admin_keys],
     )

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from understudy.gateway import config as settings
+from understudy.gateway import settings
+from understudy.gateway.config import Loaded
 from understudy.gateway.listing import PROBE, ListingError, list_models
 from understudy.gateway.routing import Provider, Routing, configured
 from understudy.local import models
@@ -21,7 +22,7 @@ log = logging.getLogger("understudy")
 
 
 async def discover(
-    loaded: settings.Loaded,
+    loaded: Loaded,
     environ: Mapping[str, str],
     client: Client,
     running: Mapping[str, Embedded] = MappingProxyType({}),

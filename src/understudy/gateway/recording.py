@@ -17,8 +17,9 @@ import msgspec
 from understudy import clock, dialects, ledger
 from understudy.canon import Usage
 from understudy.dialects.wire import Malformed
-from understudy.gateway import config as settings
+from understudy.gateway import settings
 from understudy.gateway.client import Client, Through
+from understudy.gateway.config import reveal
 from understudy.gateway.record import Attempt, Exchange, Headers
 from understudy.ledger.consent import Store, consent
 from understudy.ledger.cost import Charge, Prices
@@ -95,7 +96,7 @@ def place(values: settings.Ledger, environ: Mapping[str, str]) -> tuple[str, Pat
         return None
     data = Path(environ.get("XDG_DATA_HOME", ""))
     folder = (data if data.is_absolute() else Path.home() / ".local/share") / "understudy"
-    url = settings.reveal(values.url, environ) or str(folder / "ledger.sqlite")
+    url = reveal(values.url, environ) or str(folder / "ledger.sqlite")
     if "://" in url:
         return url, folder
     path = Path(url).expanduser()

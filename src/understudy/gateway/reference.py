@@ -6,11 +6,11 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from understudy.gateway import config
+from understudy.gateway import settings
 
 _HEAD = """# Configuration
 
-Generated from `src/understudy/gateway/config.py` by `make docs`.
+Generated from `src/understudy/gateway/settings.py` by `make docs`.
 
 The file is `understudy.toml` in the current folder, or `--config`, or `$UNDERSTUDY_CONFIG`. It is checked whole before
 anything takes effect; an error names the line and the remedy. Everything has a default: no file at all is a valid one.
@@ -35,15 +35,15 @@ first_token_timeout = 10
 """
 
 _SECTIONS = (
-    ("[server]", config.Server, ""),
+    ("[server]", settings.Server, ""),
     (
         "[providers.NAME]",
-        config.Provider,
+        settings.Provider,
         "A provider of the [catalogue](providers.md) needs no table if its variable is set; NAME is its name there.",
     ),
-    ("[ledger]", config.Ledger, "What `serve` keeps of exchanges."),
-    ("[defaults]", config.Defaults, "What holds for every route that does not say otherwise."),
-    ('[routes."NAME"]', config.Route, "NAME is what clients ask for."),
+    ("[ledger]", settings.Ledger, "What `serve` keeps of exchanges."),
+    ("[defaults]", settings.Defaults, "What holds for every route that does not say otherwise."),
+    ('[routes."NAME"]', settings.Route, "NAME is what clients ask for."),
 )
 
 
@@ -65,10 +65,10 @@ def _section(title: str, kind: type[msgspec.Struct], words: str) -> str:
 def _default(kind: type[msgspec.Struct], field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
-    if field.default is None and field.name in config.BUILT_IN:
-        value = config.BUILT_IN[field.name]
+    if field.default is None and field.name in settings.BUILT_IN:
+        value = settings.BUILT_IN[field.name]
         shown = f"{value:g}" if isinstance(value, float) else msgspec.json.encode(value).decode()
-        return f"`{shown}`" if kind is config.Defaults else "`[defaults]`"
+        return f"`{shown}`" if kind is settings.Defaults else "`[defaults]`"
     default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
     return "" if default is None else f"`{msgspec.json.encode(default).decode()}`"
 

@@ -12,9 +12,9 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from understudy.gateway import config as settings
 from understudy.gateway.app import Gateway
 from understudy.gateway.assemble import keys
+from understudy.gateway.config import ConfigError, load
 from understudy.gateway.discovery import discover
 
 EVERY = 1.0
@@ -48,9 +48,9 @@ async def watch(gateway: Gateway, path: Path, environ: Mapping[str, str], wanted
 async def reload(gateway: Gateway, path: Path, environ: Mapping[str, str]) -> bool:
     """Whether the configuration at `path` has taken effect; if it is wrong, the log says why and nothing changes."""
     try:
-        loaded = settings.load(path, environ)
+        loaded = load(path, environ)
         routing = await discover(loaded, environ, gateway.transport, gateway.engines())
-    except (settings.ConfigError, ValueError) as error:
+    except (ConfigError, ValueError) as error:
         log.warning("The changed configuration is not used; the former one goes on. %s", error)
         return False
     before, after = gateway.routing.config.server, loaded.config.server

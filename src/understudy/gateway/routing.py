@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from understudy import __version__
-from understudy.gateway import config as settings
-from understudy.gateway import surface
+from understudy.gateway import settings, surface
+from understudy.gateway.config import reveal
 from understudy.ledger.consent import Store
 from understudy.local.embedded import Embedded
 from understudy.providers import auth, catalogue, signing
@@ -348,7 +348,7 @@ def configured(
         key = None
     fixed = row.headers if row is not None and row.dialect == provider.dialect else {}
     extra = [(k.encode(), v.encode()) for k, v in {**_FIXED.get(provider.dialect, {}), **fixed}.items()]
-    extra += [(k.lower().encode(), settings.reveal(v, environ).encode()) for k, v in values.headers.items()]
+    extra += [(k.lower().encode(), reveal(v, environ).encode()) for k, v in values.headers.items()]
     pairs = (*(auth.headers(scheme, key) if key is not None else ()), *extra)
     provider.link = link(base_url, provider.dialect, client, pairs)
     if provider.continues == "prefix-beta" and row is not None and row.continues_base_url is not None:
@@ -401,7 +401,7 @@ def _credential(
 ) -> tuple[str | None, str]:
     """The key, and a label that stands for it wherever people or tables see it."""
     if values.api_key is not None:
-        key = settings.reveal(values.api_key, environ)
+        key = reveal(values.api_key, environ)
         label = values.api_key if values.api_key.startswith("env:") else hashlib.sha256(key.encode()).hexdigest()[:8]
         return key, label
     found = catalogue.find_key(row, environ) if row else None

@@ -29,7 +29,8 @@ import msgspec
 
 from understudy import clock
 from understudy.gateway import words
-from understudy.gateway.config import Server, reveal
+from understudy.gateway.config import reveal
+from understudy.gateway.settings import Server
 from understudy.gateway.words import Entry, Message, Name, RefusedError, Rest, Window, Word, Words
 from understudy.resilience import Change, Health, Left, Place
 

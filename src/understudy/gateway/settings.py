@@ -1,0 +1,265 @@
+"""What may stand in `understudy.toml`, section by section. Every setting has a default.
+
+docs/reference/configuration.md is generated from these structs; `config.py` reads and checks the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from understudy.ledger.consent import Store
+from understudy.providers.catalogue import Continuation
+from understudy.resilience import Order
+
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    host: Annotated[
+        str, Meta(description="Address to listen on. Any but loopback is refused unless `keys` are set.")
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on. 0 lets the system choose.")] = 4000
+    keys: Annotated[
+        list[str],
+        Meta(
+            description="API keys that clients may use, each `env:NAME` or the key itself. Empty: no key is asked for."
+        ),
+    ] = []
+    admin_keys: Annotated[
+        list[str],
+        Meta(
+            description="Keys for `/admin`, each `env:NAME` or the key itself. Needed there as soon as `keys` are set; "
+            "they open nothing else."
+        ),
+    ] = []
+    key_store: Annotated[
+        str,
+        Meta(
+            description="File of virtual keys, as `understudy keys` makes them, with owners, routes, limits and "
+            "budgets. Clients may use these beside `keys`. Empty: none."
+        ),
+    ] = ""
+    cors_origins: Annotated[
+        list[str], Meta(description="Web origins whose pages may call the gateway; `*` for any. Empty: none.")
+    ] = []
+    max_body: Annotated[int, Meta(ge=1024, description="Largest request body, in bytes.")] = 32 * 1024 * 1024
+    max_headers: Annotated[int, Meta(ge=1024, le=65536, description="Largest request head, in bytes.")] = 32 * 1024
+    max_open: Annotated[
+        int, Meta(ge=1, description="Calls that may be under way at once; a further one is answered 503.")
+    ] = 4096
+    log_exchanges: Annotated[
+        bool, Meta(description="true: `serve` prints a line of JSON for each exchange that is over, without its words.")
+    ] = False
+    stored_responses: Annotated[
+        str,
+        Meta(
+            description="Where responses of the Responses API are kept, so that `previous_response_id` works whichever "
+            "provider answers: `memory` (until the gateway stops), a file's path, or `off`. Not with `store: false`."
+        ),
+    ] = "memory"
+    redis: Annotated[
+        str | None,
+        Meta(
+            description="Redis through which replicas share what they find: `env:NAME` or `redis://host:6379/0`, "
+            "`rediss://` for TLS. Needs the extra `redis`. See [Several replicas](../guides/replicas.md)."
+        ),
+    ] = None
+    redis_prefix: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9_.:-]{1,64}$",
+            description="What the names of its keys and its channel begin with. One for each installation "
+            "that uses the same Redis.",
+        ),
+    ] = "understudy"
+    drain: Annotated[
+        Seconds, Meta(description="Seconds that running streams get to finish when the gateway is told to stop.")
+    ] = 30.0
+
+
+class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: Annotated[
+        str,
+        Meta(
+            description="Where `serve` keeps the ledger: a file's path, a `postgresql://` URL (or `env:NAME`), or "
+            "`off`. Empty: `ledger.sqlite` in the user's data folder."
+        ),
+    ] = ""
+    sample: Annotated[
+        float, Meta(ge=0, le=1, description="Share of the exchanges whose bodies are kept, where bodies are.")
+    ] = 1.0
+    largest_body: Annotated[int, Meta(ge=1024, description="Bytes of a body that are kept.")] = 256 * 1024
+    bodies_days: Annotated[float, Meta(gt=0, le=36500, description="Days for which bodies are kept.")] = 30.0
+    bodies_bytes: Annotated[int, Meta(ge=1, description="Bytes of packed bodies that are kept, the latest.")] = (
+        10 * 1024**3
+    )
+    exchanges_days: Annotated[
+        Annotated[float, Meta(gt=0, le=36500)] | None,
+        Meta(description="Days for which exchanges are kept. Default: for ever."),
+    ] = None
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    dialect: Annotated[
+        str | None, Meta(description="Wire format it speaks. Needed unless the catalogue has its row.")
+    ] = None
+    base_url: Annotated[
+        str | None, Meta(description="As the provider's own SDK takes it. Needed unless the catalogue has its row.")
+    ] = None
+    api_key: Annotated[
+        str | None, Meta(description="`env:NAME` or the key itself. Default: the environment variable of its row.")
+    ] = None
+    api_keys: Annotated[
+        list[str],
+        Meta(
+            description="Several keys of the same account or of several, instead of `api_key`. Each has limits and "
+            "cooldowns of its own, and calls take turns."
+        ),
+    ] = []
+    auth: Annotated[str | None, Meta(description="How the key is sent. Default: its row's, else `bearer`.")] = None
+    headers: Annotated[dict[str, str], Meta(description="Further request headers; values may be `env:NAME`.")] = {}
+    forward: Annotated[
+        list[str], Meta(description="Names of client headers that are passed on, besides the dialect's own.")
+    ] = []
+    models: Annotated[
+        list[str], Meta(description="Models it serves, so that a client can ask for them by bare name.")
+    ] = []
+    continues: Annotated[
+        Continuation | Literal["no"] | None,
+        Meta(
+            description="How it takes an answer that it is to go on with: `prefill` (a last assistant turn, as it is), "
+            "`prefix`, `partial` or `continue_final_message` (with that field), `no`. Default: its row's."
+        ),
+    ] = None
+    cooldown: Annotated[bool, Meta(description="false: never skipped, whatever it answered (for test benches).")] = True
+
+
+class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `[defaults]` and every route share; None in a route means that the default holds."""
+
+    connect_timeout: Annotated[Seconds | None, Meta(description="Seconds to connect, TLS included.")] = None
+    first_token_timeout: Annotated[
+        Seconds | None, Meta(description="Seconds from sending the call to the first content.")
+    ] = None
+    answer_timeout: Annotated[
+        Seconds | None, Meta(description="Seconds from sending the call to an answer that is not streamed.")
+    ] = None
+    liveness_timeout: Annotated[
+        Seconds | None, Meta(description="Seconds without any byte, once an answer has begun.")
+    ] = None
+    progress_timeout: Annotated[Seconds | None, Meta(description="Seconds without content, though bytes may come.")] = (
+        None
+    )
+    deadline: Annotated[Seconds | None, Meta(description="Seconds for the call as a whole, all attempts together.")] = (
+        None
+    )
+    retries: Annotated[
+        Annotated[int, Meta(ge=0, le=5)] | None,
+        Meta(description="Further tries on the same target before the next one."),
+    ] = None
+    order: Annotated[
+        Order | None,
+        Meta(
+            description="`listed`: in the order of `targets`. `weighted`: by chance, in proportion to `weights`. "
+            "`least_loaded`: who answers soonest, as measured."
+        ),
+    ] = None
+    affinity: Annotated[
+        bool | None,
+        Meta(
+            description="true: with another order than `listed`, a conversation stays with one target while that is "
+            "well, so that the provider's prompt cache is of use. It is known by `x-understudy-session`, else by how "
+            "the request begins."
+        ),
+    ] = None
+    hedge: Annotated[
+        bool | None,
+        Meta(
+            description="true: when a target is later than 95 of 100 of its own answers, the next one is asked beside "
+            "it, for at most one call in a hundred; who answers first, answers. Both may be billed."
+        ),
+    ] = None
+    keep_alive: Annotated[
+        Annotated[float, Meta(ge=0, le=3600)] | None,
+        Meta(
+            description="Seconds without anything after which a stream of server-sent events gets a comment, so that "
+            "no proxy takes it for dead. The answer has then begun with status 200: errors come inside it. 0: never."
+        ),
+    ] = None
+    store: Annotated[
+        Store | None,
+        Meta(
+            description="What the ledger keeps of a call. `none`: nothing. `metadata`: who, when, how much, what "
+            "failed. `bodies`: also what was asked and answered. A client can ask for less, by `x-understudy-store`."
+        ),
+    ] = None
+    mid_stream: Annotated[
+        Literal["error", "continue", "instruct"] | None,
+        Meta(
+            description="What happens when a stream breaks off behind its first words. `continue`: another attempt "
+            "goes on where that is possible without a changed prompt. `instruct`: also by asking it to. "
+            "`error`: the stream ends with an error."
+        ),
+    ] = None
+    strict: Annotated[
+        bool | None, Meta(description="true: a call that a target's dialect cannot carry whole does not go there.")
+    ] = None
+    other_vector_space: Annotated[
+        bool | None,
+        Meta(
+            description="true: embeddings may come from another model than the first target's, though the vectors of "
+            "two models cannot be compared. Else other models are left out of embeddings."
+        ),
+    ] = None
+
+
+class Defaults(RouteSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    substitutes: Annotated[
+        list[str], Meta(description="Targets that stand in, in this order, for a model that has no route of its own.")
+    ] = []
+
+
+class Route(RouteSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    targets: Annotated[
+        list[str],
+        Meta(min_length=1, description="`provider/model` or the name of another route, in order of preference."),
+    ]
+    weights: Annotated[
+        list[Annotated[float, Meta(ge=0, le=1e6)]],
+        Meta(description="Shares of the targets, as many as there are, for `order` = `weighted`. Default: equal."),
+    ] = []
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    server: Server = Server()
+    ledger: Ledger = Ledger()
+    providers: dict[str, Provider] = {}
+    defaults: Defaults = Defaults()
+    routes: dict[str, Route] = {}
+
+
+BUILT_IN: Mapping[str, Any] = {
+    "connect_timeout": 5.0,
+    "first_token_timeout": 60.0,
+    "answer_timeout": 300.0,
+    "liveness_timeout": 60.0,
+    "progress_timeout": 120.0,
+    "deadline": 600.0,
+    "retries": 1,
+    "order": "listed",
+    "affinity": False,
+    "keep_alive": 0.0,
+    "hedge": False,
+    "store": "metadata",
+    "mid_stream": "continue",
+    "strict": False,
+    "other_vector_space": False,
+}
+"""What holds where neither the route nor `[defaults]` says anything."""
+
+THINKING: Mapping[str, Any] = {"first_token_timeout": 300.0, "answer_timeout": 600.0, "progress_timeout": 300.0}
+"""Likewise, for models that may think for minutes before the first word (`thinks_long` in the catalogue)."""
