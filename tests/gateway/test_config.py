@@ -3,9 +3,9 @@
 import pytest
 
 from understudy.gateway import settings
-from understudy.gateway.config import ConfigError, listening, load, parse
+from understudy.gateway.config import ConfigError, listening, load, parse, reveal
 from understudy.gateway.lines import locate
-from understudy.gateway.settings import BUILT_IN, Defaults, reveal
+from understudy.gateway.settings import BUILT_IN, Defaults
 from understudy.local import models
 
 KEYS = {"OPENAI_API_KEY": "sk-made-up-000"}
