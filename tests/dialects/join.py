@@ -1,17 +1,12 @@
-"""The answer that a stream's events add up to."""
-
-from typing import Any
+"""A whole answer taken apart again, as a stream would tell it."""
 
 import msgspec
 
 from understudy.canon import (
     Answer,
-    Audio,
-    Choice,
     Delta,
     Event,
     Finished,
-    Inline,
     Part,
     PartEnded,
     PartStarted,
@@ -22,54 +17,6 @@ from understudy.canon import (
     ToolCall,
     Used,
 )
-
-
-def grow(part: Part, delta: Delta) -> Part:
-    change = msgspec.structs.replace
-    match part:
-        case Text():
-            return change(
-                part,
-                text=part.text + delta.text,
-                citations=part.citations + delta.citations,
-                logprobs=part.logprobs + delta.logprobs,
-            )
-        case Refusal():
-            return change(part, text=part.text + delta.text)
-        case ToolCall():
-            return change(part, arguments=part.arguments + delta.text)
-        case Reasoning(summary=str(summary)):
-            return change(part, summary=summary + delta.text, signature=delta.signature or part.signature)
-        case Reasoning():
-            return change(part, text=part.text + delta.text, signature=delta.signature or part.signature)
-        case Audio(source=source):
-            data = (source.data if isinstance(source, Inline) else "") + delta.data
-            return change(part, source=Inline(data) if data else None, transcript=(part.transcript or "") + delta.text)
-    raise AssertionError(part)
-
-
-def join(events: list[Event]) -> Answer:
-    start: Any = None
-    parts: dict[int, dict[int, Part]] = {}
-    finished: dict[int, Finished] = {}
-    usage = None
-    for event in events:
-        match event:
-            case Started():
-                start = event
-            case PartStarted():
-                parts.setdefault(event.choice, {})[event.index] = event.part
-            case Delta():
-                parts[event.choice][event.index] = grow(parts[event.choice][event.index], event)
-            case Finished():
-                finished[event.choice] = event
-            case Used():
-                usage = event.usage
-    choices = tuple(
-        Choice(i, tuple(parts.get(i, {}).values()), end.finish, end.native_reason)
-        for i, end in sorted(finished.items())
-    )
-    return Answer(start.dialect, start.id, start.model, choices, usage, start.created, start.service_tier)
 
 
 def unjoin(answer: Answer) -> list[Event]:

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tests.dialects.facts import compare_answers, compare_requests
-from tests.dialects.join import join
 from tests.dialects.recorded_bedrock_converse import event
 from understudy import dialects
 from understudy.canon import Answer, Delta, Event, Failed, Image, Loss, PartStarted, Request, Unknown
+from understudy.canon.join import join
 from understudy.dialects import Malformed
 from understudy.dialects.probes import MODELS
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.dialects import strategies
-from tests.dialects.join import join, unjoin
+from tests.dialects.join import unjoin
 from tests.dialects.recorded_anthropic_messages import turn_rejections
 from tests.dialects.strategies import maybe, mutations, names, quick, small, urls, words, wrong_types
 from understudy.canon import (
@@ -45,6 +45,7 @@ from understudy.canon import (
     Usage,
     Used,
 )
+from understudy.canon.join import join
 from understudy.dialects import Malformed, openai_chat
 from understudy.dialects import anthropic_messages as dialect
 

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.dialects.join import join
 from tests.dialects.recorded_anthropic_messages import (
     NAME,
     exchanges,
@@ -37,6 +36,7 @@ from understudy.canon import (
     ToolResult,
     Unknown,
 )
+from understudy.canon.join import join
 from understudy.dialects import Malformed, openai_chat
 from understudy.dialects import anthropic_messages as dialect
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.dialects.join import join, unjoin
+from tests.dialects.join import unjoin
 from understudy.canon import (
     Answer,
     Audio,
@@ -44,6 +44,7 @@ from understudy.canon import (
     Usage,
     Used,
 )
+from understudy.canon.join import join
 from understudy.dialects import bedrock_converse
 from understudy.dialects.wire import Malformed
 

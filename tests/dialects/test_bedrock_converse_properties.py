@@ -8,8 +8,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.dialects.join import join, unjoin
+from tests.dialects.join import unjoin
 from understudy.canon import Answer, Choice, Ended, Part, Reasoning, Text, ToolCall, Usage
+from understudy.canon.join import join
 from understudy.dialects import bedrock_converse, openai_chat
 from understudy.dialects.wire import Malformed
 

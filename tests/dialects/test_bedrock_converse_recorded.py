@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.dialects.join import join
 from tests.dialects.recorded_bedrock_converse import event, messages, turn_mistakes
 from tests.dialects.test_recorded import differences
 from understudy.canon import Answer, Ended, Event, File, Image, Inline, Message, Request, Text, ToolCall, ToolResult
+from understudy.canon.join import join
 from understudy.dialects import anthropic_messages, bedrock_converse, openai_chat
 
 MATERIAL = Path(__file__).parents[3] / "shared" / "material" / "exchanges.jsonl.gz"

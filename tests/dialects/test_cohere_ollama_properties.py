@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.dialects.join import join, unjoin
+from tests.dialects.join import unjoin
 from tests.dialects.recorded_cohere_ollama import cohere_errors, ollama_errors
 from understudy import dialects
 from understudy.canon import (
@@ -31,6 +31,7 @@ from understudy.canon import (
     ToolResult,
     Usage,
 )
+from understudy.canon.join import join
 from understudy.dialects import Malformed
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.dialects.join import join, unjoin
+from tests.dialects.join import unjoin
 from tests.dialects.recorded_gemini import turns
 from tests.dialects.strategies import maybe, mutations, names, objects, plain, quick, words, wrong_types
 from understudy.canon import (
@@ -34,6 +34,7 @@ from understudy.canon import (
     Url,
     Usage,
 )
+from understudy.canon.join import join
 from understudy.dialects import Malformed, gemini
 
 small = st.integers(1, 10**6)

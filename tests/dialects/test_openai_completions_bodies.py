@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.dialects.join import join
 from tests.dialects.test_recorded import differences
 from understudy.canon import (
     Answer,
@@ -46,6 +45,7 @@ from understudy.canon import (
     Unknown,
     Url,
 )
+from understudy.canon.join import join
 from understudy.dialects import openai_chat, openai_completions
 from understudy.dialects.openai_completions.request import DEFAULT_MAX_TOKENS
 from understudy.dialects.wire import Malformed

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.dialects.join import join, unjoin
+from tests.dialects.join import unjoin
 from tests.dialects.strategies import maybe, mutations, names, objects, quick, small, urls, words, wrong_types
 from understudy import dialects
 from understudy.canon import (
@@ -35,6 +35,7 @@ from understudy.canon import (
     ToolResult,
     Usage,
 )
+from understudy.canon.join import join
 from understudy.dialects import openai_responses
 
 NAME = openai_responses.NAME

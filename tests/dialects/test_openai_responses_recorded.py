@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.dialects.join import join
 from tests.dialects.recorded_openai_responses import (
     ENDS,
     Difference,
@@ -25,6 +24,7 @@ from tests.dialects.recorded_openai_responses import (
 )
 from tests.dialects.test_recorded import differences
 from understudy.canon import Ended, Event, Failed, Text
+from understudy.canon.join import join
 from understudy.dialects import Malformed, openai_chat, openai_responses
 
 NAME = "openai-responses"
