@@ -18,10 +18,12 @@ ALLOWED = {
     "ledger": {"canon", "clock"},
     "telemetry": {"canon", "clock"},
     "access": {"canon", "clock"},
+    "cache": {"canon", "clock"},
     "local": {"canon", "providers", "clock"},
     "sim": {"canon", "dialects", "clock"},
     "gateway": {
         "access",
+        "cache",
         "ledger",
         "telemetry",
         "canon",

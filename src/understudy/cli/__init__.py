@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from understudy.cli import (
+    cache,
     check,
     demo,
     events,
@@ -42,6 +43,7 @@ for verb in (
     app.command()(verb)
 app.add_typer(target.app, name="target")
 app.add_typer(keys.app, name="keys")
+app.add_typer(cache.app, name="cache")
 
 
 @app.callback(invoke_without_command=True)

@@ -12,6 +12,7 @@ from understudy.cli.opening import ConfigOption, JsonOption, fail
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from understudy.ledger import Event
     from understudy.ledger.queries import Filter, Found, Listed
 
 EVERY = 1.0
@@ -125,6 +126,16 @@ def _print_json(value: Any, indent: int = 2) -> None:
     typer.echo((msgspec.json.format(encoded, indent=indent) if indent else encoded).decode())
 
 
+def _given_again(event: Event) -> str:
+    import msgspec
+
+    from understudy.cli.records import dollars, seconds
+
+    said = msgspec.json.decode(event.detail)
+    saved = dollars(said["saved_usd"])
+    return f"gave what {event.target} answered {seconds(said['age'])} before ({said['exchange']}); saved {saved}"
+
+
 def _time_line(console: Console, found: Found) -> None:
     from rich.table import Table
 
@@ -135,6 +146,9 @@ def _time_line(console: Console, found: Found) -> None:
         f"[bold]{line.id}[/]  {clock_of(line.wall)}  {line.dialect}, asked for {line.model!r}, route {line.route}"
     )
     table = Table("after", "target", "what happened")
+    for event in found.events:
+        if event.kind == "cache_hit":
+            table.add_row(seconds(0.0), line.target, _given_again(event))
     for attempt in found.attempts:
         asked = "asked" if attempt.way is None else f"asked to go on ({attempt.way})"
         table.add_row(seconds(attempt.started), attempt.target, asked)

@@ -12,10 +12,12 @@ from urllib.parse import parse_qs
 import msgspec
 
 from understudy import __version__, clock
+from understudy.cache import Cache
 from understudy.dialects.wire import Malformed
 from understudy.gateway import (
     admin,
     background,
+    caching,
     counting,
     keeping,
     keys,
@@ -90,6 +92,7 @@ class Gateway:
         self.stored = _store(routing.config.server.stored_responses)
         self.background = None if self.stored is None else background.Background(self.stored, CLIENT_LEFT)
         self.sharing: Sharing | None = None
+        self.cache: Cache | None = None
         self._listing = Listing(routing)
         self._engines = _engines(routing)
         self._paths: dict[str, dict[str, Handler]] = {
@@ -241,7 +244,11 @@ class Gateway:
         waiting = patience.patient(exchange, client)
         client = waiting or client
         try:
-            exchange.outcome = await exchanges.run(exchange, client, self.transport, attempt)
+            rules = exchange.route.cache
+            if rules is None or self.cache is None or attempt is not relay.attempt:
+                exchange.outcome = await exchanges.run(exchange, client, self.transport, attempt)
+            else:
+                exchange.outcome = await caching.answered(exchange, rules, client, self.cache, self.transport)
         except asyncio.CancelledError as error:
             if error.args == (CLIENT_LEFT,):
                 exchange.outcome = "client_left"
@@ -507,6 +514,8 @@ class Gateway:
             self.authorization.admission.begin()
         if self.sharing is not None:
             self.sharing.start()
+        if self.cache is not None:
+            self.cache.start()
 
     async def close(self) -> None:
         """Close every connection and stop every embedded engine."""
@@ -517,6 +526,8 @@ class Gateway:
             await self.background.close()
         if self.stored is not None:
             await self.stored.close()
+        if self.cache is not None:
+            await self.cache.close()
         if self.authorization.admission is not None:
             await self.authorization.admission.close()
         if self.traces is not None:

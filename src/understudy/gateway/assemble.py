@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from understudy.gateway import settings
+from understudy.gateway import caching, settings
 from understudy.gateway.admission import Admission
 from understudy.gateway.app import Gateway
 from understudy.gateway.config import ConfigError, Loaded, load, reveal
@@ -37,6 +37,7 @@ async def assemble(loaded: Loaded, environ: Mapping[str, str]) -> Gateway:
     client = Client(environ=environ)
     routing = await discover(loaded, environ, client)
     gateway = Gateway(routing, client, *keys(loaded.config, environ))
+    gateway.cache = caching.opened(loaded.config, environ)
     gateway.sharing = sharing(loaded.config.server, environ, gateway.health)
     if loaded.config.server.key_store:
         gateway.authorization.admission = _admission(loaded)

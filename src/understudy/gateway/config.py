@@ -19,7 +19,17 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from understudy.gateway.lines import Steps, locate
-from understudy.gateway.settings import Config, Defaults, Ledger, Provider, Route, Server
+from understudy.gateway.settings import (
+    BUILT_IN,
+    Cache,
+    Config,
+    Defaults,
+    Ledger,
+    Provider,
+    Route,
+    RouteSettings,
+    Server,
+)
 from understudy.local import models
 from understudy.providers import auth, catalogue, signing
 from understudy.upstream import split_url
@@ -149,7 +159,7 @@ def _converts(value: object, kind: Any) -> bool:
 def _known_keys(path: Steps) -> list[str]:
     kind: Any = Config
     if path:
-        kind = {"server": Server, "ledger": Ledger, "defaults": Defaults, **_SECTIONS}[str(path[0])]
+        kind = {"server": Server, "ledger": Ledger, "cache": Cache, "defaults": Defaults, **_SECTIONS}[str(path[0])]
     return list(kind.__struct_fields__)
 
 
@@ -178,6 +188,7 @@ class _Check:
                 self.secret(path, key)
                 self.sendable(path, _dotted(path), "bearer", reveal(key, self.environ))
         self.redis()
+        self.cache()
         for name, provider in self.config.providers.items():
             self.provider(name, provider)
         for name, route in self.config.routes.items():
@@ -187,6 +198,8 @@ class _Check:
                 what = f"{len(route.weights)} weights stand for {len(route.targets)} targets"
                 raise self.fail(("routes", name, "weights"), what, "Give each target one.")
             self.circle(name, ())
+            self.keeping(("routes", name), route)
+        self.keeping(("defaults",), self.config.defaults)
         for index, target in enumerate(self.config.defaults.substitutes):
             self.target(("defaults", "substitutes", index), "", target)
 
@@ -209,6 +222,23 @@ class _Check:
         if importlib.util.find_spec("redis") is None:
             what = "server.redis needs the library redis, which is not installed"
             raise self.fail(path, what, "Install it with `pip install understudy[redis]`.")
+
+    def cache(self) -> None:
+        """Fail if answers could not be kept where `[cache]` says."""
+        values = self.config.cache
+        if values.where == "redis" and self.config.server.redis is None:
+            what = "cache.where is redis, and there is no server.redis"
+            raise self.fail(("cache", "where"), what, "Set server.redis, or name a file.")
+        if values.where != "redis" and values.largest_body > values.max_bytes:
+            what = f"cache.max_bytes holds no answer of {values.largest_body} bytes (cache.largest_body)"
+            raise self.fail(("cache", "max_bytes"), what, "Give it more, or lower cache.largest_body.")
+
+    def keeping(self, path: Steps, values: RouteSettings) -> None:
+        """Fail if answers are to be kept of calls of which nothing may be."""
+        store = values.store or self.config.defaults.store or BUILT_IN["store"]
+        if values.cache not in (None, "off") and store == "none":
+            what = f"{_dotted(path)} keeps answers in the cache, and `store` forbids to keep anything"
+            raise self.fail((*path, "cache"), what, 'Leave `cache` out, or set `store` to "metadata" or "bodies".')
 
     def host(self) -> None:
         server = self.config.server

@@ -22,7 +22,7 @@ def measure(gateway: Gateway, environ: Mapping[str, str]) -> None:
         names_of_targets=targets,
         targets=lambda: admin.targets(gateway.routing, gateway.health),
         open_calls=lambda: gateway.open,
-        extra=lambda: _of_ledger(gateway),
+        extra=lambda: {**_of_ledger(gateway), **_of_cache(gateway)},
     )
     observers = [gateway.metrics.observe]
     if gateway.routing.config.server.log_exchanges:
@@ -49,6 +49,12 @@ def _of_ledger(gateway: Gateway) -> Mapping[str, float]:
         "understudy_ledger_spool_bytes": state.spooled,
         "understudy_ledger_lost": sum(state.lost.values()),
     }
+
+
+def _of_cache(gateway: Gateway) -> Mapping[str, float]:
+    if gateway.cache is None:
+        return {}
+    return {"understudy_cache_failed": gateway.cache.failed, "understudy_cache_lost": gateway.cache.lost}
 
 
 def _print(line: str) -> None:

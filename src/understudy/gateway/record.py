@@ -80,6 +80,18 @@ class Attempt:
         self.mark: Mark | None = None
 
 
+class Hit(msgspec.Struct):
+    """An answer out of the cache: `exchange` had it first, from `target`, `age` seconds ago, for `usage`. `charge` is
+    what that would have cost now, once that has been looked up.
+    """
+
+    exchange: str
+    target: str
+    age: float
+    usage: Usage | None
+    charge: Charge | None = None
+
+
 _NONE: Mapping[str, tuple[Omission, ...]] = {}
 
 
@@ -90,13 +102,12 @@ class Exchange:
     begun. `trail` is what was sent of a stream, and `splice` how it goes on, once it broke off. `omissions` are what
     targets would not take, by their names. `status` is what the client was shown. `verdict` is what admitted the call,
     where its key has limits, and `told` the headers that say so. `left_out` says of targets that the call must not go
-    to why that is so.
+    to why that is so. `cache` says what the cache had to do with it, where the route has one, and `hit` what it gave.
     """
 
     __slots__ = (
-        "attempts", "call", "deadline", "encoder", "ended", "health", "id", "left_out", "omissions", "outcome", "route",
-        "splice", "started", "status", "told", "trail", "verdict",
-        "wall",
+        "attempts", "cache", "call", "deadline", "encoder", "ended", "health", "hit", "id", "left_out", "omissions",
+        "outcome", "route", "splice", "started", "status", "told", "trail", "verdict", "wall",
     )  # fmt: skip
 
     def __init__(self, call: Call, route: Route, health: Health) -> None:
@@ -118,6 +129,8 @@ class Exchange:
         self.told: Headers = []
         self.ended: float | None = None
         self.outcome: Outcome | None = None
+        self.cache: Literal["hit", "miss", "bypass"] | None = None
+        self.hit: Hit | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):

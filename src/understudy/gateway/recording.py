@@ -20,7 +20,7 @@ from understudy.dialects.wire import Malformed
 from understudy.gateway import settings
 from understudy.gateway.client import Client, Through
 from understudy.gateway.config import reveal
-from understudy.gateway.record import Attempt, Exchange, Headers
+from understudy.gateway.record import Attempt, Exchange, Headers, Hit
 from understudy.ledger.consent import Store, consent
 from understudy.ledger.cost import Charge, Prices
 
@@ -31,6 +31,9 @@ _FEEDBACK = f"fb_{int(clock.wall()):08x}{clock.token(6)}"
 _COUNT = itertools.count(1)
 
 _DAY = 86400.0
+
+CACHE = "cache"
+"""What stands where the target would, of an answer out of the cache. No target is called so: it has no slash."""
 
 _MESSAGE = 500
 """Characters of a provider's message that are kept: they may quote the prompt."""
@@ -94,13 +97,18 @@ def place(values: settings.Ledger, environ: Mapping[str, str]) -> tuple[str, Pat
     """The URL of the ledger that `values` mean, and the folder of its spool; None if it is off."""
     if values.url == "off":
         return None
-    data = Path(environ.get("XDG_DATA_HOME", ""))
-    folder = (data if data.is_absolute() else Path.home() / ".local/share") / "understudy"
+    folder = data_folder(environ)
     url = reveal(values.url, environ) or str(folder / "ledger.sqlite")
     if "://" in url:
         return url, folder
     path = Path(url).expanduser()
     return f"sqlite:///{path}", path.parent
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """The user's folder for data of ours. https://specifications.freedesktop.org/basedir-spec/latest/"""
+    data = Path(environ.get("XDG_DATA_HOME", ""))
+    return (data if data.is_absolute() else Path.home() / ".local/share") / "understudy"
 
 
 def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger | None:
@@ -152,6 +160,8 @@ class Recorder:
                 usage = Usage(tokens.input, tokens.output, estimated=True)
             seconds = None if attempt.ended is None else attempt.ended - attempt.started
             attempt.charge = self._prices.charge(attempt.target, usage, at=exchange.wall, seconds=seconds)
+        if (hit := exchange.hit) is not None:
+            hit.charge = self._prices.charge(hit.target, hit.usage, at=exchange.wall)
 
     def put(self, exchange: Exchange, seen: Seen | None, key: str | None = None) -> None:
         """Price `exchange` and hand its record on. Never waits; a mistake in here must not cost a client its answer."""
@@ -159,6 +169,8 @@ class Recorder:
             self.price(exchange)
             if allowed(exchange) != "none":
                 self.ledger.put(recorded(exchange, key=key, seen=seen))
+                if exchange.hit is not None:
+                    self.ledger.put(_event_of(exchange, exchange.hit))
         except Exception:
             log.exception("an exchange could not be recorded")
 
@@ -190,6 +202,9 @@ def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = 
     call, route, last = exchange.call, exchange.route, exchange.attempts[-1] if exchange.attempts else None
     attempts = tuple(_attempt(attempt, exchange) for attempt in exchange.attempts)
     tokens = attempts[-1].tokens if attempts else None
+    cost = _sum(attempts)
+    if exchange.hit is not None:  # nobody was called: that costs nothing, and is known
+        tokens, cost = ledger.Tokens(0, 0), ledger.Cost(0.0, CACHE)
     seams = exchange.splice.seams if exchange.splice is not None else ()
     return ledger.Exchange(
         id=exchange.id,
@@ -200,19 +215,27 @@ def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = 
         outcome=exchange.outcome or "failed",
         stream=call.stream,
         status=exchange.status,
-        target=last.target if last is not None else None,
+        target=CACHE if exchange.hit is not None else last.target if last is not None else None,
         key=key,
         session=_text(call.headers.get(b"x-understudy-session")),
         task=_text(call.headers.get(b"x-understudy-task")),
         tags=_tags(call.headers.get(b"x-understudy-tags")),
         tokens=tokens,
-        cost=_sum(attempts),
+        cost=cost,
         first_content=_since(exchange, last.first_content if last is not None else None),
         total=_since(exchange, exchange.ended),
         seams=tuple(_seam(seam, exchange) for seam in seams),
         attempts=attempts,
         bodies=_bodies(exchange, seen) if seen is not None else (),
     )
+
+
+def _event_of(exchange: Exchange, hit: Hit) -> ledger.Event:
+    """Whose answer was given again, and what that saved."""
+    saved = None if hit.charge is None else float(hit.charge.usd)
+    detail = {"exchange": hit.exchange, "age": round(hit.age, 3), "saved_usd": saved}
+    name, said = f"{exchange.id}-cache", msgspec.json.encode(detail).decode()
+    return ledger.Event(name, exchange.wall, "cache_hit", exchange.id, hit.target, said)
 
 
 def usage_of(attempt: Attempt, exchange: Exchange) -> Usage | None:

@@ -42,6 +42,7 @@ _SECTIONS = (
         "A provider of the [catalogue](providers.md) needs no table if its variable is set; NAME is its name there.",
     ),
     ("[ledger]", settings.Ledger, "What `serve` keeps of exchanges."),
+    ("[cache]", settings.Cache, "Where answers are kept, for routes that have `cache`."),
     ("[defaults]", settings.Defaults, "What holds for every route that does not say otherwise."),
     ('[routes."NAME"]', settings.Route, "NAME is what clients ask for."),
 )

@@ -35,7 +35,8 @@ NOT_PASSED_ON = frozenset(
         b"transfer-encoding", b"upgrade",
         # ours to say
         b"content-length", b"content-encoding", b"date", b"server", b"vary", b"via",
-        b"x-understudy-attempts", b"x-understudy-exchange", b"x-understudy-losses", b"x-understudy-target",
+        b"x-understudy-attempts", b"x-understudy-cache", b"x-understudy-exchange", b"x-understudy-losses",
+        b"x-understudy-target",
         # speak of the provider's site to a browser, not of the answer
         b"alt-svc", b"nel", b"report-to", b"set-cookie", b"set-cookie2", b"strict-transport-security",
         b"access-control-allow-credentials", b"access-control-allow-headers", b"access-control-allow-methods",

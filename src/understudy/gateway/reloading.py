@@ -24,7 +24,7 @@ _AT_START = (
     "host", "port", "cors_origins", "max_headers", "stored_responses", "redis", "redis_prefix", "drain", "key_store",
     "log_exchanges",
 )  # fmt: skip
-"""Settings of `[server]` that a running server cannot change. Nor does it change its ledger."""
+"""Settings of `[server]` that a running server cannot change. Nor does it change its ledger or its cache."""
 
 log = logging.getLogger("understudy")
 
@@ -59,6 +59,8 @@ async def reload(gateway: Gateway, path: Path, environ: Mapping[str, str]) -> bo
             log.warning("server.%s takes effect at the next start.", name)
     if gateway.routing.config.ledger != loaded.config.ledger:
         log.warning("[ledger] takes effect at the next start.")
+    if gateway.routing.config.cache != loaded.config.cache:
+        log.warning("[cache] takes effect at the next start.")
     await gateway.adopt(routing, *keys(loaded.config, environ))
     log.warning("%s has been reloaded: %d providers, %d routes.", path, len(routing.providers), len(routing.routes))
     return True

@@ -10,12 +10,13 @@ import difflib
 import fnmatch
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from understudy import __version__
+from understudy.cache import Rules, digest
 from understudy.gateway import settings, surface
 from understudy.gateway.config import reveal
 from understudy.ledger.consent import Store
@@ -26,6 +27,9 @@ from understudy.upstream import Client, Clocks, Origin, split_url
 
 FORWARDED = frozenset({b"idempotency-key", b"x-client-request-id", b"traceparent", b"tracestate", b"accept-language"})
 """Client headers that mean something to a provider. Others can hold secrets or addresses and stay here."""
+
+_TELLS_CALLS_APART = frozenset({b"idempotency-key", b"x-client-request-id", b"traceparent", b"tracestate"})
+"""Those of them that are another for each call, and have nothing to do with its answer."""
 
 _FIXED = {"anthropic-messages": {"anthropic-version": "2023-06-01"}}
 """Headers that a dialect itself asks for, whoever speaks it."""
@@ -170,6 +174,7 @@ class Route(msgspec.Struct, frozen=True):
     store: Store = "metadata"
     strict: bool = False
     other_vector_space: bool = False
+    cache: Rules | None = None
 
     def clocks_for(self, target: Target, *, stream: bool) -> Clocks:
         """The clocks of an attempt at `target`."""
@@ -293,7 +298,31 @@ class Routing:
             store=setting("store"),
             strict=setting("strict"),
             other_vector_space=setting("other_vector_space"),
+            cache=self._rules(targets, values, setting) if setting("cache") != "off" else None,
         )
+
+    def _rules(
+        self, targets: Sequence[Target], values: settings.RouteSettings, setting: Callable[[str], Any]
+    ) -> Rules | None:
+        """How answers of a route are kept; None where nothing may be kept of its calls."""
+        if setting("store") == "none":
+            return None
+        weights = values.weights if isinstance(values, settings.Route) else []
+        made_of = [[setting("order"), weights, setting("strict")], *map(self._made_of, targets)]
+        seen = {name for target in targets for name in target.provider.forward} - _TELLS_CALLS_APART
+        return Rules(
+            setting("cache"),
+            float(setting("cache_ttl")),
+            setting("cache_shared"),
+            digest(msgspec.json.encode(made_of)),
+            tuple(sorted(seen)),
+        )
+
+    def _made_of(self, target: Target) -> list[Any]:
+        """What the configuration has to do with a target's answers. Its keys have nothing to do with them."""
+        provider, values = target.provider, self.config.providers.get(target.provider.name, settings.Provider())
+        address = target.link.base_url if target.link is not None and target.engine is None else ""
+        return [target.name, provider.dialect, address, values.headers, sorted(values.forward)]
 
     def _expand(self, names: Sequence[str], within: str) -> list[Target]:
         """The targets behind `names`, routes among them replaced by theirs. The configuration has no circles."""

@@ -103,6 +103,34 @@ class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
+class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    where: Annotated[
+        str,
+        Meta(
+            description="Where answers are kept: a file's path, `memory` (until the gateway stops), or `redis`, that "
+            "of `server.redis`, for all replicas together. Empty: `cache.sqlite` in the user's data folder."
+        ),
+    ] = ""
+    max_bytes: Annotated[
+        int,
+        Meta(
+            ge=4096,
+            description="Bytes of packed answers that are kept in a file or in memory, the latest. A Redis has "
+            "`maxmemory` for that.",
+        ),
+    ] = 256 * 1024 * 1024
+    largest_body: Annotated[
+        int,
+        Meta(
+            ge=1024, le=16 * 1024 * 1024, description="Bytes of a request or an answer above which a call is not kept."
+        ),
+    ] = 1024 * 1024
+    patience: Annotated[
+        float,
+        Meta(ge=0.001, le=5, description="Seconds that a call waits for the cache; then it goes on without."),
+    ] = 0.02
+
+
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dialect: Annotated[
         str | None, Meta(description="Wire format it speaks. Needed unless the catalogue has its row.")
@@ -197,6 +225,24 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             "failed. `bodies`: also what was asked and answered. A client can ask for less, by `x-understudy-store`."
         ),
     ] = None
+    cache: Annotated[
+        Literal["off", "deterministic", "always"] | None,
+        Meta(
+            description="Which answers are kept, to be given again to exactly the same call. `deterministic`: to calls "
+            "with temperature 0 or a seed, and no tool that the provider runs. `always`: to all. "
+            "See [Cache](../guides/cache.md)."
+        ),
+    ] = None
+    cache_ttl: Annotated[
+        Annotated[float, Meta(gt=0, le=366 * 86400)] | None, Meta(description="Seconds for which an answer is kept.")
+    ] = None
+    cache_shared: Annotated[
+        bool | None,
+        Meta(
+            description="true: an answer that one key's call got is given to other keys as well. Else each key has its "
+            "own answers."
+        ),
+    ] = None
     mid_stream: Annotated[
         Literal["error", "continue", "instruct"] | None,
         Meta(
@@ -237,6 +283,7 @@ class Route(RouteSettings, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: Server = Server()
     ledger: Ledger = Ledger()
+    cache: Cache = Cache()
     providers: dict[str, Provider] = {}
     defaults: Defaults = Defaults()
     routes: dict[str, Route] = {}
@@ -255,6 +302,9 @@ BUILT_IN: Mapping[str, Any] = {
     "keep_alive": 0.0,
     "hedge": False,
     "store": "metadata",
+    "cache": "off",
+    "cache_ttl": 3600.0,
+    "cache_shared": False,
     "mid_stream": "continue",
     "strict": False,
     "other_vector_space": False,

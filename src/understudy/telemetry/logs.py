@@ -38,6 +38,7 @@ class Lines:
             "outcome": exchange.outcome,
             "status": exchange.status,
             "seconds": _since(exchange.started, exchange.ended),
+            **({} if exchange.cache is None else {"cache": exchange.cache}),
             "attempts": [
                 self._attempt(attempt, exchange, costs[number] if number < len(costs) else None)
                 for number, attempt in enumerate(exchange.attempts)

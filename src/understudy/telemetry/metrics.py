@@ -41,6 +41,8 @@ _COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "understudy_tokens_unknown": ("Attempts with content whose provider did not say what it used.", ("target",)),
     "understudy_cost_usd": ("US dollars, where the price is known.", ("target",)),
     "understudy_cost_unknown": ("Attempts that used tokens and whose price nobody knows.", ("target",)),
+    "understudy_cache": ("Calls of routes with a cache, by what it had to do with them.", ("route", "result")),
+    "understudy_cache_saved_usd": ("US dollars that answers out of the cache would have cost.", ("route",)),
     "understudy_losses": ("What a translation could not carry.", ("target", "kind")),
 }
 _HISTOGRAMS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -68,6 +70,8 @@ _EXTRA: Mapping[str, str] = {
     "understudy_ledger_waiting": "Records that are not safe anywhere yet.",
     "understudy_ledger_spool_bytes": "Bytes that wait in the spool for the database.",
     "understudy_ledger_lost": "Records that could not be kept.",
+    "understudy_cache_failed": "Look-ups that the cache did not answer, or not in time.",
+    "understudy_cache_lost": "Answers that were to be kept in the cache and could not be.",
 }
 """Gauges that the gateway may hand over by these names, as `extra`."""
 
@@ -100,6 +104,10 @@ class Metrics(Collector):
         answered = exchange.outcome == "answered"
         route = self.routes.shown(exchange.route.name, answered=answered)
         self._add("understudy_exchanges", (route, exchange.call.door.dialect, exchange.outcome or OTHER))
+        if exchange.cache is not None:
+            self._add("understudy_cache", (route, exchange.cache))
+            if exchange.hit is not None and exchange.hit.charge is not None:
+                self._add("understudy_cache_saved_usd", (route,), exchange.hit.charge.micro / 1_000_000)
         before = None
         for number, attempt in enumerate(exchange.attempts):
             name = attempt.target
