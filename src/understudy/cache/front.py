@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from understudy import clock
@@ -150,34 +150,33 @@ class Cache:
         while True:
             if clock.monotonic() - tidied >= TIDY:
                 tidied = clock.monotonic()
-                try:
-                    await self._store.tidy()
-                except StoreError as error:
-                    self._rest(str(error))
+                await self._done(self._store.tidy())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TIDY):
                     await self._wake.wait()
             self._wake.clear()
             while self._waiting:
                 slot, entry, examine = self._waiting.popleft()
-                try:
-                    await self._keep(slot, entry, examine)
-                finally:
-                    self._bytes -= len(entry.body)
+                self.lost += not await self._done(self._keep(slot, entry, examine))
+                self._bytes -= len(entry.body)
 
     async def _keep(self, slot: Slot, entry: Entry, examine: Examine) -> None:
+        data = await asyncio.to_thread(_prepared, entry, examine)
+        if data is not None:
+            await self._store.write(slot, data, entry.until)
+            self._complained = False
+
+    async def _done(self, step: Awaitable[None]) -> bool:
+        """Whether `step` was done. What it stumbled over belongs to it: the next is tried all the same."""
         try:
-            data = await asyncio.to_thread(_prepared, entry, examine)
-            if data is not None:
-                await self._store.write(slot, data, entry.until)
-                self._complained = False
+            await step
         except StoreError as error:
-            self.lost += 1
             self._rest(str(error))
         except Exception:
-            # Whatever it stumbled over was this one answer: the next is to be kept all the same.
-            self.lost += 1
-            log.exception("An answer could not be kept in the cache")
+            log.exception("A step of the cache failed by a mistake of ours")
+        else:
+            return True
+        return False
 
 
 def _prepared(entry: Entry, examine: Examine) -> bytes | None:
