@@ -198,4 +198,3 @@ def test_a_locked_file_is_told_within_the_patience(tmp_path):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     assert "cache.sqlite" in fails(tmp_path / "file/cache.sqlite", lambda store: keep(store, slot()))
-

@@ -156,8 +156,9 @@ class Cache:
                     await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                slot, entry, examine = self._waiting.popleft()
+                slot, entry, examine = self._waiting[0]
                 self.lost += not await self._done(self._keep(slot, entry, examine))
+                self._waiting.popleft()
                 self._bytes -= len(entry.body)
 
     async def _keep(self, slot: Slot, entry: Entry, examine: Examine) -> None:
