@@ -195,6 +195,17 @@ def test_a_locked_file_is_told_within_the_patience(tmp_path):
     using(file, scenario)
 
 
+def test_a_closed_store_is_told_and_may_be_closed_again(where):
+    async def scenario(store):
+        await keep(store, slot())
+        await store.close()
+        await store.close()
+        with pytest.raises(StoreError):
+            await store.read(slot())
+
+    using(where, scenario)
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     assert "cache.sqlite" in fails(tmp_path / "file/cache.sqlite", lambda store: keep(store, slot()))

@@ -59,7 +59,7 @@ def using(scenario, *, patience=5.0, largest=1000):
 
 async def until(condition):
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # nothing tells
             await asyncio.sleep(0.001)
 
 

@@ -45,7 +45,7 @@ def test_what_was_written_is_read_by_another_replica_until_redis_lets_it_expire(
             assert name.startswith(b"test:cache:")
             assert 50_000 < client.pttl(name) <= 60_000
         await keep(store, slot("brief"), ttl=0.05)
-        while await store.read(slot("brief")) is not None:
+        while await store.read(slot("brief")) is not None:  # noqa: ASYNC110  # nothing tells
             await asyncio.sleep(0.01)
         await store.tidy()
 
@@ -95,7 +95,7 @@ def test_a_redis_that_stands_still_is_a_miss_and_comes_back(redis_server):
         assert await cache.get(slot()) is None  # it is left alone
         assert cache.failed == 2
         redis_server.go_on()
-        while await cache.get(slot()) is None:
+        while await cache.get(slot()) is None:  # noqa: ASYNC110  # nothing tells
             await asyncio.sleep(0.05)
         await cache.close()
 

@@ -475,10 +475,7 @@ def test_a_redis_that_is_gone_is_a_miss_and_comes_back(tmp_path):
 
 
 def _comes_back(gateway):
-    for _ in range(2000):
-        if state(chat(gateway)) == "hit":
-            return True
-    return False
+    return any(state(chat(gateway)) == "hit" for _ in range(2000))
 
 
 def test_two_replicas_share_a_redis(tmp_path):

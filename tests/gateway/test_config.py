@@ -78,6 +78,15 @@ WRONG = {
     "three in a circle": (
         '[routes.a]\ntargets = ["openai/x", "b"]\n[routes.b]\ntargets = ["c"]\n[routes.c]\ntargets = [\n<<  "a",\n]',
         "a -> b -> c -> a", "Take one"),
+    "no Redis for the cache": ('[cache]\n<<where = "redis"', "there is no server.redis", "Set server.redis"),
+    "no room in the cache": ("[cache]\n<<max_bytes = 5000", "holds no answer", "lower cache.largest_body"),
+    "unknown key of the cache": ("[cache]\n<<were = 1", "cache.were", "Did you mean `where`?"),
+    "no way to keep answers": ('[routes.a]\ntargets = ["openai/x"]\n<<cache = "on"', "routes.a.cache", "Give a value"),
+    "answers kept of what is not": (
+        '[defaults]\nstore = "none"\n[routes.a]\ntargets = ["openai/x"]\n<<cache = "always"', "routes.a keeps answers",
+        "Leave `cache` out"),
+    "answers kept of nothing": (
+        '[defaults]\nstore = "none"\n<<cache = "always"', "defaults keeps", "Leave `cache` out"),
     "a circle further down": (
         '[routes.a]\ntargets = ["b"]\n[routes.b]\ntargets = ["c"]\n[routes.c]\n<<targets = ["b"]', "b -> c -> b",
         "Take one"),
@@ -140,6 +149,7 @@ FINE = {
     "a local server": '[routes.a]\ntargets = ["ollama/llama3"]',
     "a route that keeps a provider's name": '[routes."openai/x"]\ntargets = ["openai/x", "openai/y"]',
     "routes of routes": '[routes]\na.targets = ["b", "c"]\nb.targets = ["c"]\nc.targets = ["openai/x"]',
+    "one route that keeps nothing": '[defaults]\ncache = "always"\n[routes.a]\ntargets = ["openai/x"]\nstore = "none"',
     "a substitute that is a route": '[defaults]\nsubstitutes = ["a"]\n[routes.a]\ntargets = ["openai/x"]',
     "a whole number of seconds": "[defaults]\ndeadline = 10",
     "any port": "[server]\nport = 0",

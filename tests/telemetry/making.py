@@ -1,10 +1,13 @@
 """Finished exchanges as the gateway records them."""
 
+from decimal import Decimal
+
 from understudy import clock
 from understudy.canon import Fault, Loss, Usage
 from understudy.gateway import surface
 from understudy.gateway.call import Call
-from understudy.gateway.record import Attempt, Exchange
+from understudy.gateway.record import Attempt, Exchange, Hit
+from understudy.ledger.cost import Charge
 from understudy.resilience import Health
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -57,6 +60,15 @@ def switched(**changes):
     )  # fmt: skip
     went_on.losses.append(Loss(f"messages[0].{CANARY}", "dropped it"))
     return exchange(failed, broke, went_on, **changes)
+
+
+def given_again(*, saved):
+    """A call that the cache answered, which saved so many micro-dollars."""
+    made = exchange(route="gpt-5")
+    made.cache = "hit"
+    made.hit = Hit("ex_1", "openai/gpt-5", 5.0, Usage(1, 1))
+    made.hit.charge = None if saved is None else Charge(Decimal(saved) / 1_000_000, "list", "1")
+    return made
 
 
 def frozen():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.telemetry.making import CANARY, attempt, exchange, frozen, switched
+from tests.telemetry.making import CANARY, attempt, exchange, frozen, given_again, switched
 from tests.timing import best
 from understudy.canon import Fault, Usage
 from understudy.telemetry import metrics
@@ -44,6 +44,18 @@ def test_everything_that_happened_to_a_call_is_counted_once():
     assert value(made, "understudy_cost_usd_total", target="anthropic/opus") == 0.0015
     assert value(made, "understudy_cost_unknown_total", target="local/smollm2-135m") == 1
     assert value(made, "understudy_cost_unknown_total", target="openai/gpt-5") is None  # it used nothing
+
+
+def test_what_the_cache_gave_is_counted_and_what_it_saved():
+    made = counted()
+    made.observe(given_again(saved=1500))
+    made.observe(given_again(saved=None))
+    missed = exchange(attempt())
+    missed.cache = "miss"
+    made.observe(missed)
+    assert value(made, "understudy_cache_total", route="gpt-5", result="hit") == 2
+    assert value(made, "understudy_cache_total", route="gpt-5", result="miss") == 1
+    assert value(made, "understudy_cache_saved_usd_total", route="gpt-5") == 0.0015
 
 
 def test_a_retry_at_the_same_target_is_no_switch():
@@ -134,6 +146,7 @@ def test_every_series_that_is_exposed_is_one_of_the_named():
     made.observe(switched(), [None, 1, 1])
     made.observe(exchange(attempt()))
     made.observe(exchange(attempt(usage=Usage(1, 1))))
+    made.observe(given_again(saved=1500))
     assert {key[0] for key in samples(made)} == metrics.names()
 
 

@@ -7,6 +7,7 @@ overwritten in the file (`secure_delete`), and the log beside it is cut.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -57,6 +58,7 @@ class File:
         self._writing: sqlite3.Connection | None = None
         self._reading: sqlite3.Connection | None = None
         self._unmeasured = max_bytes
+        self._closed = False
 
     async def read(self, slot: Slot) -> bytes | None:
         return await self._in(self._reader, lambda: self._read(slot))
@@ -74,14 +76,19 @@ class File:
         return await self._in(self._writer, lambda: self._delete(words, tuple(value for _, value in said)))
 
     async def close(self) -> None:
-        for threads in {self._reader, self._writer}:
-            await self._in(threads, self._shut)
-            threads.shutdown(wait=False)
+        """May be called any number of times."""
+        if not self._closed:
+            self._closed = True
+            for threads in {self._reader, self._writer}:
+                with contextlib.suppress(StoreError):
+                    await self._in(threads, self._shut)
+                threads.shutdown(wait=False)
+            self._shut()  # here, where the interpreter is ending and starts no thread any more
 
     async def _in(self, threads: ThreadPoolExecutor, function: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, function)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, RuntimeError) as error:  # the latter once it is closed
             raise StoreError(f"{self.where}: {error}") from None
 
     # -- in the threads ------------------------------------------------------------------------------------------------
