@@ -26,9 +26,9 @@ url = "off"
 """
 
 
-def configured(tmp_path, text, provider):
+def configured(tmp_path, text, url):
     file = tmp_path / "understudy.toml"
-    file.write_text(text + ROUTES.replace("{url}", provider.url))
+    file.write_text(text + ROUTES.replace("{url}", url))
     return file
 
 
@@ -47,7 +47,7 @@ def test_answers_are_gone_under_a_running_gateway(tmp_path, where):
     if where == "redis":
         text = f'[server]\nredis = "{server.start().url}"\n[cache]\npatience = 5\nwhere = "redis"\n'
     provider = Provider()
-    file = configured(tmp_path, text, provider)
+    file = configured(tmp_path, text, provider.url)
     try:
         with provider, Running(file.read_text()) as gateway:
             assert asked(gateway, "one", "two", "one", "two") == ["miss", "miss", "hit", "hit"]
@@ -64,11 +64,10 @@ def test_answers_are_gone_under_a_running_gateway(tmp_path, where):
 
 
 def test_what_cannot_be_done_is_told(tmp_path):
-    provider = Provider()
-    file = configured(tmp_path, '[cache]\nwhere = "memory"\n', provider)
+    file = configured(tmp_path, '[cache]\nwhere = "memory"\n', "http://127.0.0.1:9/v1")
     code, _, errors = run("cache", "clear", "-c", file)
     assert (code, "started anew" in errors) == (2, True)
-    file = configured(tmp_path, f'[cache]\nwhere = "{tmp_path}/c.sqlite"\n', provider)
+    file = configured(tmp_path, f'[cache]\nwhere = "{tmp_path}/c.sqlite"\n', "http://127.0.0.1:9/v1")
     assert run("cache", "clear", "-c", file)[0] == 0
     (tmp_path / "c.sqlite").write_bytes(b"no database " * 1000)
     code, _, errors = run("cache", "clear", "-c", file)
@@ -77,7 +76,7 @@ def test_what_cannot_be_done_is_told(tmp_path):
 
 def test_serve_keeps_answers_in_the_users_data_folder_and_deletes_what_expired(tmp_path):
     provider = Provider()
-    file = configured(tmp_path, "[cache]\npatience = 5\n[defaults]\ncache_ttl = 0.2\n", provider)
+    file = configured(tmp_path, "[cache]\npatience = 5\n[defaults]\ncache_ttl = 0.2\n", provider.url)
     environ = {"XDG_DATA_HOME": str(tmp_path / "data")}
     kept = tmp_path / "data/understudy/cache.sqlite"
     with provider:
