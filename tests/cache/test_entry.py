@@ -12,6 +12,7 @@ from understudy.cache.entry import packed, unpacked
 
 PLACE = slot()
 LARGEST = 1024
+WHOLE = data(PLACE)
 
 
 def test_an_entry_comes_back_as_it_was():
@@ -21,7 +22,7 @@ def test_an_entry_comes_back_as_it_was():
 
 @given(st.data())
 def test_a_damaged_entry_is_none(given):
-    whole = data(PLACE)
+    whole = WHOLE
     at = given.draw(st.integers(0, len(whole) - 1))
     other = given.draw(st.integers(0, 255).filter(lambda byte: byte != whole[at]))
     found = unpacked(whole[:at] + bytes([other]) + whole[at + 1 :], PLACE, LARGEST)
@@ -30,7 +31,7 @@ def test_a_damaged_entry_is_none(given):
 
 @given(st.integers(0, 100))
 def test_an_entry_cut_short_is_none(size):
-    whole = data(PLACE)
+    whole = WHOLE
     assert unpacked(whole[: min(size, len(whole) - 1)], PLACE, LARGEST) is None
 
 
