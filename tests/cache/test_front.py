@@ -104,7 +104,7 @@ def test_a_store_that_does_not_answer_is_a_miss_and_left_alone_for_a_second():
             time.advance(front.REST)
             store.kept[slot()] = data(slot())
             assert await cache.get(slot()) is not None
-        await until(lambda: cache._looking == 0)
+        await until(lambda: not cache._looking)
 
     using(scenario, patience=0.01)
 
@@ -113,7 +113,7 @@ def test_so_many_look_ups_wait_and_no_more():
     async def scenario(cache, store):
         store.stuck.clear()
         waiting = [asyncio.create_task(cache.get(slot())) for _ in range(front.LOOKING)]
-        await until(lambda: cache._looking == front.LOOKING)
+        await until(lambda: len(cache._looking) == front.LOOKING)
         assert await cache.get(slot()) is None
         assert cache.failed == 1
         store.stuck.set()
@@ -208,3 +208,16 @@ def test_closing_keeps_what_waits_and_gives_up_what_is_stuck(monkeypatch):
     assert asyncio.run(waits()) == (0, 1, 2)
     monkeypatch.setattr(front, "CLOSING", 0.01)
     assert asyncio.run(stuck()) == (2, 1)
+
+
+def test_closing_waits_for_look_ups_that_nobody_waits_for_any_more():
+    async def scenario():
+        store = Store()
+        cache = Cache(store, largest=1000, patience=0.01)
+        store.stuck.clear()
+        assert await cache.get(slot()) is None
+        asyncio.get_running_loop().call_later(0.05, store.stuck.set)
+        await cache.close()
+        return len(cache._looking)
+
+    assert asyncio.run(scenario()) == 0

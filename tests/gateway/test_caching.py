@@ -13,14 +13,15 @@ import openai
 import pytest
 
 from tests.gateway.redis_server import RedisServer
-from tests.gateway.sockets import Provider, answer
+from tests.gateway.sockets import ANSWER, Provider, answer
 from tests.gateway.test_dialects import BASES, NAMES, TALKS, WEATHER
 from tests.running import TWO, Running
 from understudy import dialects
 from understudy.access import Limit
 from understudy.access.store import Store
+from understudy.cache import Entry
 from understudy.canon import Message, Request, Sampling, Text
-from understudy.gateway import surface
+from understudy.gateway import caching, surface
 
 PATIENT = '[cache]\npatience = 5\nwhere = "{where}"\n'
 """A busy machine makes no miss here; where that is meant, a test says so."""
@@ -340,6 +341,39 @@ def test_a_stream_that_broke_off_or_left_something_out_is_not_kept(plain, model)
 @pytest.mark.parametrize("model", ["length", "weighted"])
 def test_an_answer_cut_at_the_length_asked_for_and_one_of_any_weighted_target_are_kept(plain, model, stream):
     assert states(plain, *[{"model": model, "stream": stream}] * 2) == ["miss", "hit"]
+
+
+def test_an_answer_larger_than_what_is_kept_is_not_kept():
+    provider = Provider(answer(body=ANSWER.replace(b"Fine.", b"Fine." * 500)))
+    text = '[cache]\nwhere = "memory"\npatience = 5\nlargest_body = 2000\n[providers.p]\ndialect = "openai-chat"\n'
+    text += f'base_url = "{provider.url}"\n[routes.p]\ntargets = ["p/m"]\ncache = "always"\n'
+    with provider, Running(text) as gateway:
+        assert states(gateway, {"model": "p"}, {"model": "p"}) == ["miss", "miss"]
+
+
+DONE = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+WORD = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+HEAD = b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "stream", "good"),
+    [
+        (ANSWER, False, True),
+        (ANSWER[:-1], False, False),
+        (ANSWER.replace(b'"stop"', b"null"), False, False),
+        (ANSWER.replace(b'"stop"', b'"content_filter"'), False, False),
+        (HEAD + WORD + DONE, True, True),
+        (HEAD + WORD, True, False),
+        (HEAD + WORD + b"data: {torn\n\n" + DONE, True, False),
+        (HEAD + WORD + DONE.replace(b'"stop"', b'"content_filter"'), True, False),
+        (b"", True, False),
+        (ANSWER, True, False),
+    ],
+)
+def test_only_an_answer_that_reads_as_whole_and_sound_is_kept(body, stream, good):
+    entry = Entry(b"", "ex_1", "p/m", 0.0, 1.0, [], body)
+    assert (caching.examined(entry, "openai-chat", stream=stream) is not None) is good
 
 
 def test_losses_are_told_again(plain):

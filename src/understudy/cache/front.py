@@ -71,7 +71,7 @@ class Cache:
         self.failed = self.lost = 0
         self._store = store
         self._patience = patience
-        self._looking = 0
+        self._looking: set[asyncio.Future[bytes | None]] = set()
         self._resting = -1.0
         self._complained = False
         self._waiting: deque[tuple[Slot, Entry, Examine]] = deque()
@@ -86,11 +86,11 @@ class Cache:
 
     async def get(self, slot: Slot) -> Entry | None:
         """What is kept there and still fresh; None where nothing is, and where the store does not say in time."""
-        if clock.monotonic() < self._resting or self._looking >= LOOKING:
+        if clock.monotonic() < self._resting or len(self._looking) >= LOOKING:
             self.failed += 1
             return None
-        self._looking += 1
         reading = asyncio.ensure_future(self._store.read(slot))
+        self._looking.add(reading)
         reading.add_done_callback(self._looked)
         # In two halves: where it was this process that was slow, the answer is here already, but unread.
         for _ in range(2):
@@ -127,11 +127,13 @@ class Cache:
             task.cancel()
             await asyncio.wait({task})
             self.lost += len(self._waiting)
+        if self._looking:
+            await asyncio.wait(self._looking, timeout=CLOSING)
         with contextlib.suppress(StoreError):
             await self._store.close()
 
     def _looked(self, reading: asyncio.Future[bytes | None]) -> None:
-        self._looking -= 1
+        self._looking.discard(reading)
         if not reading.cancelled():
             reading.exception()  # nobody may be left to look at it
 

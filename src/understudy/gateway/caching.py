@@ -94,7 +94,6 @@ class Copy(Through):
         self._good = False
         self._ended = False
         self.kind = b""
-        self.streamed = False
 
     @property
     def complete(self) -> bool:
@@ -105,7 +104,6 @@ class Copy(Through):
         return b"".join(self._pieces)
 
     async def start(self, status: int, headers: Headers) -> None:
-        self.streamed = True
         self._begin(status, headers)
         await self._client.start(status, headers)
 
@@ -224,8 +222,6 @@ def _wanted(exchange: Exchange) -> bool:
 
 def _put(copy: Copy, slot: Slot, exchange: Exchange, rules: Rules, kept: Cache) -> None:
     call, last, now = exchange.call, exchange.attempts[-1], clock.wall()
-    if copy.streamed is not call.stream:
-        return
     headers = [(b"content-type", copy.kind), *(pair for pair in marks(exchange) if pair[0] in _MARKS)]
     entry = Entry(slot.digest, exchange.id, last.target, now, now + rules.ttl, headers, copy.body, last.usage)
     dialect, stream = call.door.dialect, call.stream
