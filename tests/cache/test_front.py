@@ -92,19 +92,35 @@ def test_what_is_not_found_good_is_not_kept():
     using(scenario)
 
 
-def test_a_store_that_does_not_answer_is_a_miss_and_left_alone_for_a_second():
+def test_a_store_that_does_not_answer_is_a_miss_and_left_alone_until_it_has():
     async def scenario(cache, store):
         store.kept[slot()] = data(slot())
         store.stuck.clear()
-        with clock.frozen() as time:
-            assert await cache.get(slot()) is None
-            store.stuck.set()
-            assert await cache.get(slot()) is None
-            assert cache.failed == 2
-            time.advance(front.REST)
-            store.kept[slot()] = data(slot())
-            assert await cache.get(slot()) is not None
+        assert await cache.get(slot()) is None
+        assert await cache.get(slot()) is None
+        assert (cache.failed, len(cache._looking)) == (2, 1)
+        store.stuck.set()
         await until(lambda: not cache._looking)
+        cache._patience = 5
+        assert await cache.get(slot()) is not None
+
+    using(scenario, patience=0.01)
+
+
+def test_a_store_that_fails_late_is_left_alone_for_a_second():
+    async def scenario(cache, store):
+        store.kept[slot()] = data(slot())
+        store.stuck.clear()
+        assert await cache.get(slot()) is None
+        store.trouble = StoreError("gone")
+        with clock.frozen() as time:
+            store.kept[slot()] = data(slot())
+            store.stuck.set()
+            await until(lambda: not cache._looking)
+            store.trouble, cache._patience = None, 5
+            assert await cache.get(slot()) is None
+            time.advance(front.REST)
+            assert await cache.get(slot()) is not None
 
     using(scenario, patience=0.01)
 

@@ -1,9 +1,8 @@
 """What calls talk to. A look-up has a patience of some milliseconds, and what is to be kept is kept behind the answer.
 
-A store that fails or does not answer in time is left alone for a second, so that not every call waits for it in vain;
-both are counted (`failed`, `lost`) and told once in the log. Whoever waited in vain does not cancel what it asked for:
-an answer that comes too late must find the one who reads it off the connection. How many may be in that state has a
-bound.
+A store that fails is left alone for a second, and one that does not answer in time until it has, so that not every
+call waits for it in vain; both are counted (`failed`, `lost`) and told once in the log. Whoever waited in vain does not
+cancel what it asked for: an answer that comes too late must find the one who reads it off the connection.
 
 Equal calls that come at once are all passed on: the first to end is kept, the others replace it. To let them wait for
 one another would make the slowest of them the speed of all, and one that breaks off everybody's failure.
@@ -22,7 +21,7 @@ from understudy import clock
 from understudy.cache.entry import Entry, Slot, StoreError, packed, unpacked
 
 REST = 1.0
-"""Seconds for which a store is left alone that failed or did not answer."""
+"""Seconds for which a store is left alone that failed."""
 
 LOOKING = 128
 """Look-ups under way at once; a further call does not look."""
@@ -72,6 +71,7 @@ class Cache:
         self._store = store
         self._patience = patience
         self._looking: set[asyncio.Future[bytes | None]] = set()
+        self._late: set[asyncio.Future[bytes | None]] = set()
         self._resting = -1.0
         self._complained = False
         self._waiting: deque[tuple[Slot, Entry, Examine]] = deque()
@@ -86,7 +86,7 @@ class Cache:
 
     async def get(self, slot: Slot) -> Entry | None:
         """What is kept there and still fresh; None where nothing is, and where the store does not say in time."""
-        if clock.monotonic() < self._resting or len(self._looking) >= LOOKING:
+        if self._late or clock.monotonic() < self._resting or len(self._looking) >= LOOKING:
             self.failed += 1
             return None
         reading = asyncio.ensure_future(self._store.read(slot))
@@ -97,10 +97,13 @@ class Cache:
             if (await asyncio.wait({reading}, timeout=self._patience / 2))[0]:
                 break
         else:
-            self._fail(f"{self._store.where} did not answer within {self._patience * 1000:.0f} ms")
+            self.failed += 1
+            self._late.add(reading)
+            self._complain(f"{self._store.where} did not answer within {self._patience * 1000:.0f} ms")
             return None
         if (error := reading.exception()) is not None:
-            self._fail(str(error))
+            self.failed += 1
+            self._rest(str(error))
             return None
         self._complained = False
         data = reading.result()
@@ -134,15 +137,17 @@ class Cache:
 
     def _looked(self, reading: asyncio.Future[bytes | None]) -> None:
         self._looking.discard(reading)
-        if not reading.cancelled():
-            reading.exception()  # nobody may be left to look at it
-
-    def _fail(self, why: str) -> None:
-        self.failed += 1
-        self._rest(why)
+        late = reading in self._late
+        self._late.discard(reading)
+        error = None if reading.cancelled() else reading.exception()
+        if error is not None and late:
+            self._rest(str(error))
 
     def _rest(self, why: str) -> None:
         self._resting = clock.monotonic() + REST
+        self._complain(why)
+
+    def _complain(self, why: str) -> None:
         if not self._complained:
             self._complained = True
             log.warning("Answers are not found in the cache, or not kept; calls go on without it. %s", why)
