@@ -87,7 +87,8 @@ class Gateway:
         self.authorization = Authorization(api_keys, admin_keys)
         self.metrics: Metrics | None = None
         self.traces: Traces | None = None
-        self.stopping = False
+        self.leaving = False  # told to stop: `/readyz` says so, and calls are still taken
+        self.stopping = False  # no further call is taken
         self.open = 0
         self.stored = _store(routing.config.server.stored_responses)
         self.background = None if self.stored is None else background.Background(self.stored, CLIENT_LEFT)
@@ -487,7 +488,7 @@ class Gateway:
         await _json(send, {"status": "ok"})
 
     async def _ready(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        if self.stopping:
+        if self.leaving or self.stopping:
             raise RefusedError(503, "stopping", "The gateway is stopping.")
         if not self.routing.providers:
             raise RefusedError(

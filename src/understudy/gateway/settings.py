@@ -76,6 +76,15 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "that uses the same Redis.",
         ),
     ] = "understudy"
+    linger: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Seconds for which calls are still taken after SIGTERM, while `/readyz` answers 503: as long "
+            "as a load balancer needs to notice. Then `drain` begins. See [Deploying](../guides/deploy.md).",
+        ),
+    ] = 0.0
     drain: Annotated[
         Seconds, Meta(description="Seconds that running streams get to finish when the gateway is told to stop.")
     ] = 30.0
