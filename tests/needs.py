@@ -1,4 +1,4 @@
-"""What a test needs and not every machine has: skipped with a loud line, and a failure where everything has to be there."""
+"""What a test needs and not every machine has: without it the test is skipped, loudly, and fails in CI."""
 
 import os
 import sys

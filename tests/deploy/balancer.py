@@ -7,22 +7,32 @@ has lost. Replicas are asked every `INTERVAL` seconds, so that it learns late of
 import asyncio
 import contextlib
 import itertools
+import re
+import shutil
+import subprocess
 import threading
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.deploy.replicas import free, until
 
 INTERVAL = 0.2
 
 
 class Balancer:
-    """`ports`: the replicas' at 127.0.0.1. Used as a context manager; `url` is where it listens, `ready` who is in."""
+    """`ports`: the replicas' at 127.0.0.1. Used as a context manager; `url` is where it listens."""
 
     def __init__(self, ports):
-        self.ports, self.ready, self.refused = ports, set(), 0
+        self.ports, self.ready = ports, set()
         self._turns, self._began = itertools.count(), threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
 
     def __enter__(self):
         self._thread.start()
         assert self._began.wait(10)
+        until(lambda: self.ready == set(self.ports), "both replicas become ready")
         return self
 
     def __exit__(self, *_raised):
@@ -55,7 +65,7 @@ class Balancer:
         try:
             answers, theirs = await self._connect()
         except OSError:
-            self.refused += 1
+            pass  # its client is the one to notice
         else:
             await asyncio.gather(_pipe(reader, theirs), _pipe(answers, writer))
         finally:
@@ -88,3 +98,37 @@ async def _is_ready(port):
                 writer.write(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
                 return (await reader.read()).startswith(b"HTTP/1.1 200 ")
     return False
+
+
+class Caddy:
+    """The load balancer of deploy/compose, with the configuration that is there, but for addresses."""
+
+    def __init__(self, ports):
+        self._binary = shutil.which("caddy")
+        if self._binary is None:
+            pytest.skip("caddy is not here: the load balancer of deploy/compose is not tested")
+        mine = free()
+        text = (Path(__file__).parents[2] / "deploy/compose/Caddyfile").read_text()
+        text = re.sub(
+            r"reverse_proxy .* \{", f"reverse_proxy {' '.join(f'127.0.0.1:{port}' for port in ports)} {{", text
+        )
+        self._text = text.replace("\n:4000 {", f"\nhttp://127.0.0.1:{mine} {{")
+        self.url = f"http://127.0.0.1:{mine}"
+
+    def __enter__(self):
+        command = [self._binary, "run", "--adapter", "caddyfile", "--config", "-"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self._process.stdin.write(self._text)
+        self._process.stdin.close()
+        until(self._answers, "Caddy answers")
+        return self
+
+    def _answers(self):
+        try:
+            return httpx2.get(f"{self.url}/readyz", trust_env=False).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def __exit__(self, *_raised):
+        self._process.terminate()
+        self._process.wait(20)

