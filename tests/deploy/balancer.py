@@ -7,6 +7,7 @@ has lost. Replicas are asked every `INTERVAL` seconds, so that it learns late of
 import asyncio
 import contextlib
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -100,27 +101,26 @@ async def _is_ready(port):
     return False
 
 
-class Caddy:
+class HAProxy:
     """The load balancer of deploy/compose, with the configuration that is there, but for addresses."""
 
     def __init__(self, ports):
-        self._binary = shutil.which("caddy")
+        self._binary = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
         if self._binary is None:
-            pytest.skip("caddy is not here: the load balancer of deploy/compose is not tested")
-        mine = free()
-        text = (Path(__file__).parents[2] / "deploy/compose/Caddyfile").read_text()
-        text = re.sub(
-            r"reverse_proxy .* \{", f"reverse_proxy {' '.join(f'127.0.0.1:{port}' for port in ports)} {{", text
-        )
-        self._text = text.replace("\n:4000 {", f"\nhttp://127.0.0.1:{mine} {{")
+            pytest.skip("haproxy is not here: the load balancer of deploy/compose is not tested")
+        mine, ports = free(), iter(ports)
+        text = (Path(__file__).parents[2] / "deploy/compose/haproxy.cfg").read_text()
+        text = re.sub(r"(server gateway-\w+) \S+", lambda found: f"{found[1]} 127.0.0.1:{next(ports)}", text)
+        self._text = text.replace("bind :4000", f"bind 127.0.0.1:{mine}")
         self.url = f"http://127.0.0.1:{mine}"
 
     def __enter__(self):
-        command = [self._binary, "run", "--adapter", "caddyfile", "--config", "-"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        command = [self._binary, "-db", "-f", "/dev/stdin"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.DEVNULL, text=True)  # fmt: skip
         self._process.stdin.write(self._text)
         self._process.stdin.close()
-        until(self._answers, "Caddy answers")
+        until(self._answers, "HAProxy answers")
         return self
 
     def _answers(self):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from understudy.gateway.config import load
+from understudy.gateway.settings import BUILT_IN
 
 FOLDER = Path(__file__).parents[2] / "deploy/compose"
 TEXT = (FOLDER / "compose.yaml").read_text()
@@ -107,14 +108,14 @@ def test_a_gateway_is_not_killed_before_it_has_lingered_drained_and_written_its_
 
 
 def test_the_balancer_asks_for_readiness_often_enough_and_buffers_nothing():
-    text = (FOLDER / "Caddyfile").read_text()
+    text = (FOLDER / "haproxy.cfg").read_text()
     config = load(FOLDER / "understudy.toml", ENVIRON).config
-    upstreams = re.search(r"reverse_proxy (.*) \{", text)[1].split()
-    assert upstreams == [f"{name}:{config.server.port}" for name in GATEWAYS]
-    assert "health_uri /readyz" in text
-    assert "flush_interval -1" in text
-    asked, patience = (seconds(re.search(rf"{name} (\S+)", text)[1]) for name in ("health_interval", "health_timeout"))
+    servers = re.findall(r"(?m)^ +server (\S+) (\S+)$", text)
+    assert servers == [(name, f"{name}:{config.server.port}") for name in GATEWAYS]
+    assert "option httpchk GET /readyz" in text
+    asked, patience = (seconds(re.search(rf"{name} (\S+)", text)[1]) for name in ("inter", "timeout check"))
     assert asked + patience < config.server.linger
+    assert seconds(re.search(r"timeout server (\S+)", text)[1]) > BUILT_IN["deadline"]
 
 
 def test_prometheus_asks_every_gateway_with_the_admin_key():

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.cli.process import Process
-from tests.deploy.balancer import Balancer, Caddy
+from tests.deploy.balancer import Balancer, HAProxy
 from tests.deploy.replicas import Replicas, ask, until
 from tests.gateway.redis_server import RedisServer
 from tests.running import read
@@ -105,7 +105,8 @@ def kept(url):
     return {row[0] for row in rows}, {row[1] for row in rows}, counted
 
 
-@pytest.mark.parametrize("balanced", [Balancer, Caddy])
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("balanced", [Balancer, HAProxy])
 def test_a_rolling_restart_cuts_no_stream_refuses_no_call_and_loses_no_record(replicas, ledger_url, balanced):
     with balanced(replicas.ports) as balancer, Clients(balancer.url) as clients:
         until(lambda: all(map(serves, replicas.ports)), "both replicas get calls")
