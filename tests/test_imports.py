@@ -35,6 +35,7 @@ ALLOWED = {
         "local",
         "operations",
     },
+    "rehearsal": {"canon", "clock", "dialects", "ledger"},
     "inprocess": {"gateway"},
 }
 """What each part may import besides itself. `cli` may import everything, and nothing imports it."""

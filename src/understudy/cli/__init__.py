@@ -19,8 +19,10 @@ from understudy.cli import (
     log,
     pull,
     purge,
+    rehearse,
     serve,
     sim,
+    suite,
     target,
     targets,
     usage,
@@ -37,13 +39,14 @@ app = typer.Typer(
 )
 for verb in (
     init.init, serve.serve, check.check, explain.explain, targets.targets, events.events, log.log, usage.usage,
-    export.export, purge.purge,
+    export.export, purge.purge, rehearse.rehearse,
     demo.demo, pull.pull, sim.sim,
 ):  # fmt: skip
     app.command()(verb)
 app.add_typer(target.app, name="target")
 app.add_typer(keys.app, name="keys")
 app.add_typer(cache.app, name="cache")
+app.add_typer(suite.app, name="suite")
 
 
 @app.callback(invoke_without_command=True)
