@@ -93,6 +93,8 @@ class Rehearsal:
                 results = replay.Results(kept)
             except OSError as error:
                 fail(f"{kept} cannot be kept: {error.strerror}.")
+            except replay.ResultsError as error:
+                fail(f"{error}\n  The file holds no results: name another with --results.")
             self.results = results
             progress = replay.Progress()
             replayer = Replayer(gateway)
@@ -120,7 +122,7 @@ class Rehearsal:
             case=case.id,
             role=role,
             target=target,
-            answer=None if said.fault else msgspec.Raw(said.body),
+            answer=msgspec.Raw(b"null" if said.fault else said.body),
             fault=said.fault,
             message=said.message,
             seconds=said.seconds,

@@ -245,10 +245,11 @@ def _said_reference(case: Case) -> str:
 
 
 def _said(case: Case, reply: Reply) -> str:
-    if reply.answer is None:
+    body = reply.body
+    if body is None:
         return f"({reply.fault}: {reply.message})"
     try:
-        answer = dialects.get(case.dialect).decode_answer(bytes(reply.answer))
+        answer = dialects.get(case.dialect).decode_answer(body)
     except Malformed as error:
         return f"({error})"
     return "\n".join(_lines(words.text(answer), tools.calls(answer)))

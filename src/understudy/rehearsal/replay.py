@@ -37,7 +37,7 @@ _WAITS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one target said to one case. `answer` is JSON in the case's dialect; `fault` is a kind, None if it answered.
+    """What one target said to one case. `answer` is JSON in the case's dialect, null if `fault` is a kind.
 
     `seconds` are those of the last attempt; `tokens` is (input, output) as billed; `cost_usd` is None if unknown.
     `scores` and `worth` compare it with the reference (`scoring.py`), `facets` are those of the request.
@@ -46,7 +46,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     case: str
     role: Role
     target: str
-    answer: msgspec.Raw | None = None
+    answer: msgspec.Raw = msgspec.Raw(b"null")
     fault: str | None = None
     message: str = ""
     seconds: float = 0.0
@@ -56,6 +56,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     facets: tuple[str, ...] = ()
     scores: dict[str, Scored] = {}
     worth: float | None = None
+
+    @property
+    def body(self) -> bytes | None:
+        """The answer's bytes, None if there is none."""
+        return None if self.answer == b"null" else bytes(self.answer)
 
     @property
     def unanswered(self) -> bool:
@@ -114,10 +119,14 @@ def jobs(suite: Suite, candidate: str, incumbent: str | None, estimate: Callable
     return found
 
 
+class ResultsError(Exception):
+    """A file that holds something else than results. `str()` says where."""
+
+
 class Results:
     """The replies of a run in a file, a line each; those of an earlier run of the same are there already.
 
-    Raises OSError. A last line that was cut by a crash is taken out. Use as a context manager.
+    Raises OSError and ResultsError. A last line that was cut by a crash is taken out. Use as a context manager.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -128,15 +137,15 @@ class Results:
         path.touch()
         self._file = path.open("r+b")
         whole = 0
-        for line in self._file:
-            try:
-                reply = msgspec.json.decode(line, type=Reply)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                break
+        for number, line in enumerate(self._file, 1):
             if not line.endswith(b"\n"):
                 break
+            try:
+                self._note(msgspec.json.decode(line, type=Reply))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                self._file.close()
+                raise ResultsError(f"{path}:{number}: {error}") from None
             whole += len(line)
-            self._note(reply)
         self._file.seek(whole)
         self._file.truncate()
 

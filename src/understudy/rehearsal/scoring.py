@@ -33,11 +33,12 @@ def scored(case: Case, reply: Reply, table: Iterable[Score] = scores.BUILT_IN) -
     change = msgspec.structs.replace
     if reply.unanswered:
         return change(reply, facets=facets(request))
-    if reply.fault is not None or reply.answer is None:
+    body = reply.body
+    if reply.fault is not None or body is None:
         why = f"{reply.fault}: {reply.message[:200]}" if reply.fault else "no answer"
         return change(reply, facets=facets(request), scores={"answered": Scored(0.0, why)}, worth=0.0)
     try:
-        answer = dialects.get(case.dialect).decode_answer(bytes(reply.answer))
+        answer = dialects.get(case.dialect).decode_answer(body)
     except Malformed as error:
         return change(reply, facets=facets(request), scores={"answered": Scored(0.0, f"{error}")}, worth=0.0)
     return _compared(reply, request, reference(case), answer, tuple(table))
