@@ -69,6 +69,12 @@ def test_a_budget_is_never_exceeded(budget):
     assert progress.done == (10 if budget.tokens else 6)
 
 
+def test_what_calls_leave_over_is_there_for_others():
+    progress, _ = played(Provider(tokens=(5, 5)), budget=Budget(tokens=150))
+    assert progress.exhausted
+    assert progress.done == 6, "sixty are spent, and a seventh call might take a hundred"
+
+
 def test_what_nobody_billed_counts_as_estimated():
     progress, _ = played(Provider(tokens=(None, None), cost_usd=None), budget=Budget(tokens=500))
     assert (progress.done, progress.spent_tokens, progress.spent_usd) == (5, 500, 2.5)

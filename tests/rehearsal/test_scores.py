@@ -205,7 +205,7 @@ def test_another_language_is_seen():
     "said",
     [
         "I'm sorry, but I can't help with that.",
-        "I’m sorry, but I can’t assist with that request.",
+        "I\u2019m sorry, but I can\u2019t assist with that request.",
         "I cannot provide instructions for this.",
         "Sorry, I am not able to discuss that.",
         "Es tut mir leid, dabei kann ich nicht helfen.",

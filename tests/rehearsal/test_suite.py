@@ -43,6 +43,10 @@ def test_an_edited_suite_is_another(tmp_path, suite):
     assert again.digest != suite.digest
 
 
+HEAD = '{"understudy_suite":1}\n'
+BARE = '{"model":"m","messages":[{"role":"user","content":"x"}]}'
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -53,8 +57,7 @@ def test_an_edited_suite_is_another(tmp_path, suite):
         ('{"understudy_suite":1}\n{"id":"a"}', ":2: "),
         ('{"understudy_suite":1}\n\n{"id":"a","dialect":"openai-chat","request":{"model":1}}', ":3: case 'a'"),
         ('{"understudy_suite":1}\n{"id":"a","dialect":"latin","request":{}}', "latin"),
-        ('{"understudy_suite":1}\n{"id":"a","dialect":"openai-chat","request":{"model":"m","messages":'
-         '[{"role":"user","content":"x"}]}}', "neither `answer` nor `gold`"),
+        (HEAD + f'{{"id":"a","dialect":"openai-chat","request":{BARE}}}', "neither `answer` nor `gold`"),
         ('{"understudy_suite":1}\n{"id":"a","unknown":1,"dialect":"x","request":{}}', "unknown"),
     ],
 )  # fmt: skip

@@ -192,17 +192,28 @@ async def replay(
     waits = tuple(waits)
     left = _left(wanted, results, progress)
     stop = False
+    under_way = 0
+    settled = asyncio.Condition()
 
     async def work() -> None:
-        nonlocal stop
+        nonlocal stop, under_way
         for job in left:
-            if stop or not _reserve(progress, job.estimate, limits):
-                return
+            async with settled:
+                # What is set aside for a call is nearly always more than it takes: wait for what is left over.
+                while not stop and not (room := _reserve(progress, job.estimate, limits)) and under_way:
+                    await settled.wait()
+                if stop or not room:
+                    progress.exhausted = not stop
+                    return
+                under_way += 1
             reply = None
             try:
                 reply = await _asked(job, ask, waits, progress)
             finally:
                 _settle(progress, job.estimate, reply)
+                async with settled:
+                    under_way -= 1
+                    settled.notify_all()
             results.add(reply)
             progress.done += 1
             progress.unanswered += reply.unanswered
@@ -248,7 +259,6 @@ def _reserve(progress: Progress, estimate: Estimate, budget: Budget) -> bool:
     tokens = progress.spent_tokens + progress.reserved_tokens + estimate.tokens
     usd = progress.spent_usd + progress.reserved_usd + (estimate.usd or 0.0)
     if (budget.tokens is not None and tokens > budget.tokens) or (budget.usd is not None and usd > budget.usd):
-        progress.exhausted = True
         return False
     progress.reserved_tokens += estimate.tokens
     progress.reserved_usd += estimate.usd or 0.0
