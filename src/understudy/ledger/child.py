@@ -55,8 +55,7 @@ class Child:
                 continue
             held = not self._take()
             idle = held or not self._writer.turn()
-            if clock.monotonic() - self._told > _WORD:
-                self._tell(0)
+            self._alive()
             if not self._open:
                 left_at = left_at or clock.monotonic()
                 if held and clock.monotonic() - left_at > _GRACE:
@@ -95,7 +94,7 @@ class Child:
                 return
             for payload in self._cutter.feed(data):
                 if self._writer is None:
-                    self._writer = Writer(msgspec.msgpack.decode(payload, type=Settings))
+                    self._writer = Writer(msgspec.msgpack.decode(payload, type=Settings), self._alive)
                     self._writer.open()
                     self._tell(0)
                 else:
@@ -115,6 +114,11 @@ class Child:
         self._size = 0
         self._tell(count)
         return True
+
+    def _alive(self) -> None:
+        """Say a word if the gateway has not heard one for long."""
+        if clock.monotonic() - self._told > _WORD:
+            self._tell(0)
 
     def _tell(self, taken: int) -> None:
         writer = self._writer

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 Span = tuple[int, int]
 
@@ -146,17 +147,23 @@ class NoScannerError(Exception):
 def scanner(patience: float = 5.0, cache: str | None = None) -> Callable[[str], Iterator[Span]]:
     """Kingfisher as a detector. Compiling its rules takes seconds, once: they are kept in `cache`.
 
-    What it gives raises TimeoutError when a text takes longer than `patience` seconds.
+    It begins with the first text, since it takes 55 MiB, and many a ledger is never given any. What this gives raises
+    TimeoutError when a text takes longer than `patience` seconds.
     """
     if importlib.util.find_spec("kingfisher_sdk") is None:
         raise NoScannerError("The further detector of secrets is not installed: pip install 'understudy[redaction]'.")
-    from kingfisher_sdk import Rules, Scanner  # noqa: PLC0415
+    begun: list[Any] = []
 
-    scan = Scanner(Rules() if cache is None else Rules(cache_dir=cache))
+    def scan(encoded: bytes) -> Any:
+        if not begun:
+            from kingfisher_sdk import Rules, Scanner  # noqa: PLC0415
+
+            begun.append(Scanner(Rules() if cache is None else Rules(cache_dir=cache)))
+        return begun[0].scan(encoded, timeout=patience)
 
     def found(text: str) -> Iterator[Span]:
         encoded = text.encode("utf-8", "replace")
-        for finding in scan.scan(encoded, timeout=patience):
+        for finding in scan(encoded):
             if not finding.visible:
                 continue
             place = finding.location

@@ -35,7 +35,8 @@ _UNWRITABLE = (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError)
 class State(msgspec.Struct, frozen=True):
     """How the ledger is. `queued` records wait in memory, `spooled` bytes on disk; `written` are in the database.
 
-    `lost` counts records by the reason for which they were given up ("bodies": only the bodies). `lag` is how many
+    `lost` counts records by the reason for which they were given up ("bodies": only the bodies; "unsearchable",
+    "redaction": only texts). `lag` is how many
     seconds the oldest record has been waiting in memory. `error` is what fails at present, None if nothing does.
     """
 
