@@ -1,6 +1,7 @@
 """The key store: atomic, seen by a running gateway at once, and without a secret in it."""
 
 import asyncio
+import contextlib
 import sqlite3
 import stat
 import threading
@@ -203,4 +204,18 @@ def test_a_store_that_is_locked_stops_nobody_and_nothing_is_missed(path, caplog,
     assert store.record("mine").key.used == "2001-09-09"
     assert len(caplog.records) == 1
     assert secret.reveal() not in caplog.text
+    store.close()
+
+
+def test_a_store_of_the_version_before_is_taken_over(path):
+    store = Store(path)
+    _, secret = store.create("mine")
+    store.close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("ALTER TABLE access_keys DROP COLUMN store")
+        database.execute("PRAGMA user_version = 1")
+    store = Store(path)
+    assert store.record("mine").key.store is None
+    assert store.change("mine", store="metadata").key.store == "metadata"
+    assert store.record("mine").digest == secret.digest()
     store.close()

@@ -199,3 +199,14 @@ def test_init_where_it_cannot_write_ends_with_1(folder):
     done = understudy("init", "-c", folder / "nowhere/understudy.toml")
     assert done.exit_code == 1
     assert "Cannot write" in done.stderr
+
+
+def test_what_may_be_kept_of_a_key_can_be_set_and_left_to_its_route(folder):
+    secret = keys("create", "my-app", "--keep", "metadata").stdout.strip()
+    assert opens(folder, secret).store == "metadata"
+    assert json.loads(keys("show", "my-app", "--json").stdout)["keep"] == "metadata"
+    assert json.loads(keys("change", "my-app", "--keep", "route", "--json").stdout)["keep"] == "route"
+    assert opens(folder, secret).store is None
+    done = keys("change", "my-app", "--keep", "everything")
+    assert done.exit_code == 2
+    assert "none, metadata, bodies, route" in done.output

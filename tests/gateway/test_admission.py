@@ -8,8 +8,10 @@ from tests.gateway.test_fail_over import route
 from tests.running import TWO, Running
 from understudy.access import Budget, Limit
 from understudy.access.store import Store
+from understudy.gateway import recording, settings
 
 ROUTES = TWO + route("first/ok") + route("second/ok", name="other")
+ROUTES += route("first/ok", name="keeps") + 'store = "bodies"\n'
 
 
 @pytest.fixture
@@ -98,3 +100,53 @@ def test_roles_say_who_may_look_and_who_may_steer(keyed):
     assert keyed.http.post("/admin/targets", json=command, headers=operator).status_code == 200
     assert keyed.http.get("/admin/targets", headers=user).status_code == 403
     assert keyed.chat("r", headers=auditor).status_code == 403
+
+
+class Ledger:
+    """Keeps what it is given."""
+
+    def __init__(self):
+        self.put = (kept := []).append
+        self.kept = kept
+
+    def state(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("key", "header", "expected"),
+    [
+        (None, None, "bodies"),
+        ("bodies", None, "bodies"),
+        ("metadata", None, "metadata"),
+        ("none", None, "none"),
+        ("metadata", "bodies", "metadata"),
+        ("metadata", "none", "none"),
+        ("bodies", "metadata", "metadata"),
+    ],
+)
+def test_what_is_kept_is_the_least_of_what_route_key_and_client_say(keyed, key, header, expected):
+    ledger = Ledger()
+    keyed.call(lambda: setattr(keyed.gateway, "recorder", recording.Recorder(ledger, settings.Ledger())))
+    headers = keyed.key("team", store=key) | ({} if header is None else {"x-understudy-store": header})
+    name = keyed.exchange(keyed.chat("keeps", headers=headers)).id
+    found = [record for record in ledger.kept if record.id == name]
+    assert len(found) == (expected != "none")
+    assert bool([body for record in found for body in record.bodies]) is (expected == "bodies")
+
+
+def test_a_key_of_which_nothing_may_be_kept_gives_no_feedback(keyed):
+    ledger = Ledger()
+    keyed.call(lambda: setattr(keyed.gateway, "recorder", recording.Recorder(ledger, settings.Ledger())))
+
+    def give(headers, **said):
+        return keyed.http.post("/understudy/feedback", json={"exchange": "ex_1", **said}, headers=headers)
+
+    none, metadata = keyed.key("none", store="none"), keyed.key("metadata", store="metadata")
+    assert give(none, score=1).status_code == 403
+    assert give(metadata, comment="Good.").status_code == 403
+    assert "score or a label" in give(metadata, corrected="Better.").json()["error"]["message"]
+    assert ledger.kept == []
+    assert give(metadata, score=1, label="good").status_code == 200
+    assert give(keyed.key("any"), comment="Good.").status_code == 200
+    assert len(ledger.kept) == 2

@@ -55,6 +55,16 @@ WRONG = {
     "open to the world": ('[server]\n<<host = "0.0.0.0"', "'0.0.0.0' can be reached", "Set server.keys"),
     "an empty key": ('[server]\n<<keys = [" "]', "server.keys[0] is empty", "Give a key"),
     "a key that cannot be sent": ('[server]\n<<keys = ["a\\nb"]', "server.keys[0] cannot stand", "line break"),
+    "nothing to be found": ('[redaction]\n<<find = ["emial"]', "redaction.find[0]", "Give a value"),
+    "a national id of nowhere": ('[redaction]\n<<national = ["xx"]', "redaction.national[0]", "Give a value"),
+    "no setting of redaction": ("[redaction]\n<<scaner = true", "redaction.scaner", "Did you mean `scanner`?"),
+    "a pattern that is none": ('[redaction.patterns]\na = "x+"\n<<staff = "("', "redaction.patterns.staff", "staff"),
+    "a pattern for everything": ('[redaction.patterns]\n<<staff = "x*"', "redaction.patterns.staff", "empty text"),
+    "a pattern's name": ('[redaction.patterns]\n<<email = "x"', "redaction.patterns.email", "built-in"),
+    "a pattern that is no text": ('[redaction.patterns]\na = "x"\n<<b = 3', "redaction.patterns.b", "Give a value"),
+    "a short key for pseudonyms": ('[redaction]\n<<pseudonym_key = "short"', "redaction.pseudonym_key", "openssl"),
+    "a key for pseudonyms that is not set": (
+        '[redaction]\n<<pseudonym_key = "env:NOT_SET"', "NOT_SET, which is not set", "Set NOT_SET"),
     "a variable that is not set": ('[server]\nkeys = [\n"a",\n<<"env:NOT_SET",\n]', "NOT_SET, which is not set",
                                    "Set NOT_SET"),
     "a provider's variable": ('[providers.openai]\n<<api_key = "env:NOT_SET"', "variable NOT_SET", "Set NOT_SET"),
@@ -262,3 +272,26 @@ def test_what_is_nowhere_has_no_line():
 def test_the_line_is_found_in_a_long_file():
     text = "".join(f'[routes."r{n}"]\ntargets = [\n  "a/b",\n  "c/d",\n]\n' for n in range(500))
     assert locate(text, ("routes", "r417", "targets", 1)) == 417 * 5 + 4
+
+
+KEEPING = ('[defaults]\nstore = "bodies"', '[routes.a]\ntargets = ["openai/x"]\nstore = "bodies"')
+
+
+@pytest.mark.parametrize("text", KEEPING)
+def test_bodies_are_not_kept_where_secrets_in_them_cannot_be_looked_for(text, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "kingfisher_sdk" else object())
+    error = refused(text)
+    assert "not installed" in error.what
+    assert error.line == len(text.splitlines())
+    assert "understudy[redaction]" in error.remedy
+    for allowed in (
+        "[redaction]\nscanner = false\n" + text, "[redaction]\non = false\n" + text,
+        '[ledger]\nurl = "off"\n' + text, text.replace("bodies", "metadata"),
+    ):  # fmt: skip
+        parse(allowed, "here.toml", KEYS)
+
+
+def test_patterns_and_pseudonyms_say_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for setting in ('patterns = { a = "x+" }', f'pseudonym_key = "{"k" * 32}"'):
+        assert "understudy[redaction]" in refused(f"[redaction]\n{setting}").remedy

@@ -99,9 +99,9 @@ def test_a_file_that_changes_is_seen(gateway, monkeypatch):
 
 def test_nothing_of_a_changed_file_is_passed_over_in_silence(gateway, caplog, tmp_path):
     more = f'[server]\nkey_store = "{tmp_path}/k.sqlite"\nlog_exchanges = true\n[ledger]\nsample = 0.5\n'
-    more += '[cache]\nwhere = "memory"\n'
+    more += '[cache]\nwhere = "memory"\n[redaction]\non = false\n'
     written(gateway, TWO + more + ROUTE.format("first"))
     with caplog.at_level(logging.WARNING, "understudy"):
         assert reload(gateway)
-    for name in ("server.key_store", "server.log_exchanges", "[ledger]", "[cache]"):
+    for name in ("server.key_store", "server.log_exchanges", "[ledger]", "[cache]", "[redaction]"):
         assert f"{name} takes effect at the next start" in caplog.text

@@ -28,6 +28,7 @@ from understudy.ledger.settings import Redaction
 from understudy.ledger.writer import Writer
 
 REDACTOR = Redactor()
+PATIENT = Redactor(Redaction(patience=300))
 RECORDS = RecordRedactor(Redaction())
 KEY = "0123456789abcdef" * 4
 
@@ -342,14 +343,14 @@ def test_a_text_made_to_hurt_takes_no_more_time_than_its_length(atom):
     text = atom * (100_000 // len(atom))
     began = time.perf_counter()
     for body in (text.encode(), json.dumps({"content": text}).encode()):
-        REDACTOR.body(body)
+        PATIENT.body(body)
     assert time.perf_counter() - began < 60  # half a second at most; where time grew with the square, minutes
 
 
 @pytest.mark.parametrize("atom", ["a@", "411 ", "-eyJ", '"', "::1", "-----BEGIN PRIVATE KEY-----"])
 def test_a_megabyte_made_to_hurt_is_done_in_seconds(atom):
     began = time.perf_counter()
-    REDACTOR.text(atom * (1_000_000 // len(atom)))
+    PATIENT.text(atom * (1_000_000 // len(atom)))
     assert time.perf_counter() - began < 120
 
 
@@ -369,7 +370,7 @@ def test_a_megabyte_of_prose_stays_as_it_is():
         "keys:",
     ]
     body = json.dumps({"messages": [{"content": " ".join(chance.choices(words, k=200_000))}]}).encode()
-    assert REDACTOR.body(body) == body
+    assert PATIENT.body(body) == body
 
 
 # --- pseudonyms ------------------------------------------------------------------------------------------------------
@@ -538,7 +539,8 @@ def test_every_national_id_has_an_example():
 
 @pytest.mark.parametrize("kind", ["iban", "card", "phone", "id"])
 def test_what_is_left_out_where_there_are_few_digits_has_more(kind):
-    assert min(sum(one.isdigit() for one in value) for value in FOUND[kind]) >= redaction._FEWEST
+    assert all(redaction._DIGITS.search(value) for value in FOUND[kind])
+    assert not redaction._DIGITS.search("On 24 November 2024 at house number 7, in 3 of the rooms")
 
 
 CANARY = "sk-canary-abcdef0123456789"
@@ -591,14 +593,14 @@ def test_where_redaction_itself_fails_the_exchange_is_kept_without_any_text(kept
         told = [
             spoken_of(),
             spoken_of(),
-            Feedback("f", "e", 1.0, 0.5, comment=CANARY),
+            Feedback("f", "e", 1.0, score=0.5, comment=CANARY),
             Event("v", 1.0, "k", detail=CANARY),
         ]
         assert writer.take([frames.encode(told)])
         assert writer.lost == {"redaction": 4}
     assert ask("select count(*) from exchanges where session is null") == [(2,)]
     assert ask("select count(*) from bodies") == [(0,)]
-    assert ask("select fault_message from attempts") == [("",), ("",)]
+    assert ask("select fault_message from attempts") == [(None,), (None,)]
     assert ask("select score, comment from feedback") == [(0.5, None)]
     assert ask("select detail from events") == [("",)]
     assert len(beats) == 4, "the gateway hears that it goes on"

@@ -282,6 +282,8 @@ def _prepare(connection: Connection, path: Path) -> None:
     if version > VERSION:
         raise StoreError(f"The key store {path} was written by a later version of Understudy. Update this one.")
     metadata.create_all(connection)
+    if version == 1:
+        connection.execute(text("ALTER TABLE access_keys ADD COLUMN store VARCHAR(10)"))
     connection.execute(text(f"PRAGMA user_version = {VERSION}"))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
 
-VERSION = 1
+VERSION = 2
 """Of these tables, kept in the file's `user_version`: a file of a later version is refused, not guessed at."""
 
 metadata = MetaData()
@@ -30,6 +30,7 @@ keys = Table(
     Column("tags", Text, nullable=False),
     Column("limits", Text, nullable=False),
     Column("budgets", Text, nullable=False),
+    Column("store", String(10)),
 )
 
 spending = Table(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -49,6 +49,10 @@ BudgetOption = Annotated[
     list[str] | None,
     typer.Option("--budget", help="usd=20/day, tokens=1000000/month,soft,zone=Europe/Berlin, `none`. Repeatable."),
 ]
+KeepOption = Annotated[
+    str | None,
+    typer.Option(help="The most that the ledger may keep: `none`, `metadata`, `bodies`; `route`: as its route says."),
+]
 TagOption = Annotated[list[str] | None, typer.Option("--tag", help="NAME=VALUE, for reports. Repeatable.")]
 
 
@@ -62,6 +66,7 @@ def create(
     expires: ExpiresOption = None,
     limit: LimitOption = None,
     budget: BudgetOption = None,
+    keep: KeepOption = None,
     tag: TagOption = None,
     store: StoreOption = None,
     config: ConfigOption = None,
@@ -73,7 +78,9 @@ def create(
 
     Example: understudy keys create my-app --owner anna --limit requests=100/minute --budget usd=20/day
     """
-    settings = _settings(owner=owner, role=role, routes=route, expires=expires, limits=limit, budgets=budget, tags=tag)
+    settings = _settings(
+        owner=owner, role=role, routes=route, expires=expires, limits=limit, budgets=budget, keep=keep, tags=tag
+    )
     with opened(store, config, make=True) as keys:
         record, secret = keys.create(name, **settings)
         tell_secret(record.key, secret, keys, json=json)
@@ -132,6 +139,7 @@ def change(
     expires: ExpiresOption = None,
     limit: LimitOption = None,
     budget: BudgetOption = None,
+    keep: KeepOption = None,
     tag: TagOption = None,
     store: StoreOption = None,
     config: ConfigOption = None,
@@ -143,7 +151,9 @@ def change(
 
     Example: understudy keys change my-app --budget usd=50/day
     """
-    settings = _settings(owner=owner, role=role, routes=route, expires=expires, limits=limit, budgets=budget, tags=tag)
+    settings = _settings(
+        owner=owner, role=role, routes=route, expires=expires, limits=limit, budgets=budget, keep=keep, tags=tag
+    )
     if not settings:
         fail("Nothing to change: name an option, such as --budget usd=50/day.")
     with opened(store, config) as keys:
@@ -273,6 +283,7 @@ def facts(key: Key, spent: Any = ()) -> dict[str, Any]:
         "limits": [str(limit) for limit in key.limits],
         "budgets": [str(budget) for budget in key.budgets],
         "spent": [line(one) for one in spent],
+        "keep": key.store or "route",
         "tags": key.tags,
     }
 
@@ -301,15 +312,19 @@ def _settings(
     expires: str | None,
     limits: list[str] | None,
     budgets: list[str] | None,
+    keep: str | None,
     tags: list[str] | None,
 ) -> dict[str, Any]:
     """What the options say, as fields of `Key`; exits with 2 and the reason where one is wrong."""
     from understudy.access import budgets as budgeting
     from understudy.access import limits as limiting
-    from understudy.access.keys import RIGHTS
+    from understudy.access.keys import RIGHTS, Kept
 
+    kept = (*get_args(Kept), "route")
     if role is not None and role not in RIGHTS:
         fail(f"--role {role!r} is none of {', '.join(RIGHTS)}.")
+    if keep is not None and keep not in kept:
+        fail(f"--keep {keep!r} is none of {', '.join(kept)}.")
     wrong = [tag for tag in tags or () if "=" not in tag]
     if wrong:
         fail(f"--tag {wrong[0]!r} is not NAME=VALUE.")
@@ -325,6 +340,8 @@ def _settings(
     except ValueError as error:
         fail(str(error))
     settings = {name: value for name, value in said.items() if value is not None}
+    if keep is not None:
+        settings["store"] = None if keep == "route" else keep
     if expires is not None:
         settings["expires"] = None if expires == "never" else _end(expires)
     return settings

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OPEN_FILES = 65_536
 
+_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
 
 def serve(
     config: ConfigOption = None,
@@ -82,14 +84,20 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
     import os
     import signal
 
-    from understudy.gateway import measuring, recording, reloading
+    from understudy.gateway import measuring, recording, redacting, reloading
     from understudy.gateway.assemble import assemble
     from understudy.gateway.server import Server
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format=_LINE)
     gateway = await assemble(loaded, os.environ)
-    kept = recording.opened(loaded.config.ledger, os.environ)
-    if kept is not None:
+    hiding = redacting.Formatter(_LINE, redacting.secrets(gateway.routing, os.environ))
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(hiding)
+    place = recording.place(loaded.config.ledger, os.environ)
+    kept = None
+    if place is not None:
+        redaction = redacting.meant(gateway.routing, os.environ, place[1] / "ledger-rules")
+        kept = recording.opened(loaded.config.ledger, place, redaction)
         gateway.recorder = recording.Recorder(kept, loaded.config.ledger)
         gateway.recorder.load()
     measuring.measure(gateway, os.environ)

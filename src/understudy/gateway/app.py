@@ -440,6 +440,9 @@ class Gateway:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RefusedError(400, "invalid_body", f"{error}.") from None
         key = self.authorization.caller(headers, keys.in_query(scope.get("query_string", b"")))
+        refused = None if key is None else recording.unkept(given, key.store)
+        if refused is not None:
+            raise RefusedError(403, "not_allowed", refused)
         await _json(send, {"id": self.recorder.feedback(given, None if key is None else key.id)})
 
     # -- for operators -------------------------------------------------------------------------------------------------

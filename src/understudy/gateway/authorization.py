@@ -53,6 +53,7 @@ class Authorization:
         key = self.caller(call.headers, call.door.key)
         if key is None or self.admission is None:
             return
+        exchange.consent = key.store
         verdict = self.admission.admit(key, exchange)
         exchange.told = told(verdict, call.door.dialect)
         if verdict.refusal is not None:

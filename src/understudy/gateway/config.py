@@ -26,6 +26,7 @@ from understudy.gateway.settings import (
     Defaults,
     Ledger,
     Provider,
+    Redaction,
     Route,
     RouteSettings,
     Server,
@@ -145,7 +146,7 @@ def _path(where: str, raw: dict[str, Any]) -> Steps:
     return tuple(path)
 
 
-_SECTIONS: dict[str, Any] = {"providers": Provider, "routes": Route, "headers": str}
+_SECTIONS: dict[str, Any] = {"providers": Provider, "routes": Route, "headers": str, "patterns": str}
 
 
 def _converts(value: object, kind: Any) -> bool:
@@ -159,7 +160,8 @@ def _converts(value: object, kind: Any) -> bool:
 def _known_keys(path: Steps) -> list[str]:
     kind: Any = Config
     if path:
-        kind = {"server": Server, "ledger": Ledger, "cache": Cache, "defaults": Defaults, **_SECTIONS}[str(path[0])]
+        sections = {"server": Server, "ledger": Ledger, "cache": Cache, "redaction": Redaction, "defaults": Defaults}
+        kind = {**sections, **_SECTIONS}[str(path[0])]
     return list(kind.__struct_fields__)
 
 
@@ -189,6 +191,7 @@ class _Check:
                 self.sendable(path, _dotted(path), "bearer", reveal(key, self.environ))
         self.redis()
         self.cache()
+        self.redaction()
         for name, provider in self.config.providers.items():
             self.provider(name, provider)
         for name, route in self.config.routes.items():
@@ -239,6 +242,31 @@ class _Check:
         if values.cache not in (None, "off") and store == "none":
             what = f"{_dotted(path)} keeps answers in the cache, and `store` forbids to keep anything"
             raise self.fail((*path, "cache"), what, 'Leave `cache` out, or set `store` to "metadata" or "bodies".')
+
+    def redaction(self) -> None:
+        """Fail unless what is to be redacted can be: else it would be stored as it came."""
+        values = self.config.redaction
+        if not values.on or self.config.ledger.url == "off":
+            return
+        if values.pseudonym_key is not None:
+            self.secret(("redaction", "pseudonym_key"), values.pseudonym_key)
+        if values.pseudonym_key is not None or values.patterns:
+            from understudy.gateway import redacting  # noqa: PLC0415  # compiles a good deal, for few
+
+            wrong = redacting.mistake(values, self.environ)
+            if wrong is not None:
+                setting, why = wrong
+                raise self.fail(("redaction", *setting), f"redaction.{_dotted(setting)} cannot be used", why)
+        keeping = next((path for path, said in self.stores() if said == "bodies"), None)
+        if keeping is not None and values.scanner and importlib.util.find_spec("kingfisher_sdk") is None:
+            what = "bodies are to be kept, and the detector of secrets in them is not installed"
+            remedy = "Install it with `pip install understudy[redaction]`, or set redaction.scanner = false."
+            raise self.fail(keeping, what, remedy)
+
+    def stores(self) -> Iterable[tuple[Steps, str | None]]:
+        """Where something says what is kept, and what it says."""
+        yield ("defaults", "store"), self.config.defaults.store
+        yield from ((("routes", name, "store"), route.store) for name, route in self.config.routes.items())
 
     def host(self) -> None:
         server = self.config.server

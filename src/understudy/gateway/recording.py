@@ -35,6 +35,9 @@ _DAY = 86400.0
 CACHE = "cache"
 """What stands where the target would, of an answer out of the cache. No target is called so: it has no slash."""
 
+_STALLED = 60.0
+"""Seconds of silence after which the process that writes is replaced. To read its rules takes it some, once."""
+
 _MESSAGE = 500
 """Characters of a provider's message that are kept: they may quote the prompt."""
 
@@ -111,11 +114,10 @@ def data_folder(environ: Mapping[str, str]) -> Path:
     return (data if data.is_absolute() else Path.home() / ".local/share") / "understudy"
 
 
-def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger | None:
-    """The ledger that `values` mean, started; None if it is off."""
-    found = place(values, environ)
-    if found is None:
-        return None
+def opened(
+    values: settings.Ledger, found: tuple[str, Path], redaction: ledger.Redaction | None = None
+) -> ledger.Ledger:
+    """The ledger at `found` (see `place`), started."""
     url, folder = found
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = ledger.Ledger(
@@ -123,6 +125,8 @@ def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger
             url=url,
             spool=str(folder / "ledger-spool"),
             body_bytes=values.largest_body,
+            stalled=_STALLED,
+            redaction=redaction,
             retention=ledger.Retention(
                 bodies_seconds=values.bodies_days * _DAY,
                 bodies_bytes=values.bodies_bytes,
@@ -135,7 +139,7 @@ def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger
 
 
 class Recorder:
-    """Writes down what is over, as far as its route and its client let it be kept."""
+    """Writes down what is over, as far as its route, its key and its client let it be kept."""
 
     def __init__(self, kept: ledger.Ledger, values: settings.Ledger) -> None:
         self.ledger = kept
@@ -194,7 +198,18 @@ class Recorder:
 def allowed(exchange: Exchange) -> Store:
     """What may be kept of `exchange`."""
     asked = exchange.call.headers.get(b"x-understudy-store")
-    return exchange.route.store if asked is None else consent(exchange.route.store, asked=asked.decode("latin-1"))
+    if asked is None and exchange.consent is None:
+        return exchange.route.store
+    return consent(exchange.route.store, exchange.consent, asked=None if asked is None else asked.decode("latin-1"))
+
+
+def unkept(given: Feedback, store: Store | None) -> str | None:
+    """Why feedback cannot be kept for a key of which `store` may be; None if it can."""
+    if store == "none":
+        return "Nothing may be kept of what is done with this key, so no feedback either."
+    if store == "metadata" and (given.comment or given.corrected):
+        return "No words may be kept of what is done with this key: send a score or a label alone."
+    return None
 
 
 def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = None) -> ledger.Exchange:

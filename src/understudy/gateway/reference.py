@@ -43,6 +43,7 @@ _SECTIONS = (
     ),
     ("[ledger]", settings.Ledger, "What `serve` keeps of exchanges."),
     ("[cache]", settings.Cache, "Where answers are kept, for routes that have `cache`."),
+    ("[redaction]", settings.Redaction, "What the ledger never keeps. See [Privacy](../guides/privacy.md)."),
     ("[defaults]", settings.Defaults, "What holds for every route that does not say otherwise."),
     ('[routes."NAME"]', settings.Route, "NAME is what clients ask for."),
 )

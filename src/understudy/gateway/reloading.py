@@ -24,7 +24,7 @@ _AT_START = (
     "host", "port", "cors_origins", "max_headers", "stored_responses", "redis", "redis_prefix", "drain", "key_store",
     "log_exchanges",
 )  # fmt: skip
-"""Settings of `[server]` that a running server cannot change. Nor does it change its ledger or its cache."""
+"""Settings of `[server]` that a running server cannot change. Nor does it change its ledger, cache and redaction."""
 
 log = logging.getLogger("understudy")
 
@@ -57,10 +57,9 @@ async def reload(gateway: Gateway, path: Path, environ: Mapping[str, str]) -> bo
     for name in _AT_START:
         if getattr(before, name) != getattr(after, name):
             log.warning("server.%s takes effect at the next start.", name)
-    if gateway.routing.config.ledger != loaded.config.ledger:
-        log.warning("[ledger] takes effect at the next start.")
-    if gateway.routing.config.cache != loaded.config.cache:
-        log.warning("[cache] takes effect at the next start.")
+    for section in ("ledger", "cache", "redaction"):
+        if getattr(gateway.routing.config, section) != getattr(loaded.config, section):
+            log.warning("[%s] takes effect at the next start.", section)
     await gateway.adopt(routing, *keys(loaded.config, environ))
     log.warning("%s has been reloaded: %d providers, %d routes.", path, len(routing.providers), len(routing.routes))
     return True

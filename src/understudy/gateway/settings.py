@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from understudy.ledger.consent import Store
+from understudy.ledger.settings import DEFAULT_NATIONAL, National, Recogniser
 from understudy.providers.catalogue import Continuation
 from understudy.resilience import Order
 
@@ -129,6 +130,48 @@ class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(ge=0.001, le=5, description="Seconds that a call waits for the cache; then it goes on without."),
     ] = 0.02
+
+
+class Redaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    on: Annotated[
+        bool,
+        Meta(description="false: what the ledger keeps is kept as it came, secrets and all. Nothing below counts."),
+    ] = True
+    find: Annotated[
+        tuple[Recogniser, ...],
+        Meta(
+            description="What is taken out of bodies, feedback and providers' messages before anything is written. "
+            "`secret`: keys, tokens, passwords; these also out of names that clients choose."
+        ),
+    ] = ("secret", "iban", "card", "email", "phone", "ip")
+    national: Annotated[
+        tuple[National, ...],
+        Meta(
+            description="National ids that are taken out. Not by default: `de-idnr`, `nl-bsn`, `pl-pesel`, which are "
+            "bare digits, and one number in ten passes for one."
+        ),
+    ] = DEFAULT_NATIONAL
+    patterns: Annotated[
+        dict[str, str],
+        Meta(
+            description="Further patterns by name, as RE2 regular expressions; `[NAME:1]` takes the place of what they "
+            "match. Need the extra `redaction`."
+        ),
+    ] = {}
+    scanner: Annotated[
+        bool,
+        Meta(
+            description="true: bodies and feedback are also searched by Kingfisher, which knows hundreds of kinds of "
+            "secrets. Needs the extra `redaction` where bodies are kept. false: the built-in kinds alone."
+        ),
+    ] = True
+    pseudonym_key: Annotated[
+        str | None,
+        Meta(
+            description="`env:NAME` or a key of 32 characters or more (`openssl rand -hex 32`): pseudonyms take the "
+            "place of what was found, and `understudy log --reveal` turns them back. Needs the extra `redaction`."
+        ),
+    ] = None
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -284,6 +327,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: Server = Server()
     ledger: Ledger = Ledger()
     cache: Cache = Cache()
+    redaction: Redaction = Redaction()
     providers: dict[str, Provider] = {}
     defaults: Defaults = Defaults()
     routes: dict[str, Route] = {}

@@ -6,12 +6,11 @@ Sums per hour stay: they hold nobody's words and no end user. Deleted bytes are 
 
 from __future__ import annotations
 
-import uuid
-
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 
-from understudy.ledger.schema import attempts, audit, bodies, events, exchange_tags, exchanges, feedback, losses
+from understudy.ledger import auditing
+from understudy.ledger.schema import attempts, bodies, events, exchange_tags, exchanges, feedback, losses
 
 _BELONGING = (attempts, losses, bodies, exchange_tags, feedback, events)
 
@@ -59,10 +58,5 @@ def purge(connection: Connection, which: Which, now: float) -> dict[str, int]:
         deleted[exchanges.name] = connection.execute(delete(exchanges).where(which.condition())).rowcount
     detail = {"deleted": deleted, "by": [name for name in ("before", "key", "end_user", "session")
                                          if getattr(which, name) is not None]}  # fmt: skip
-    connection.execute(
-        insert(audit).values(
-            id=f"au_{uuid.uuid4().hex}", wall=now, actor="command line", action="purge", subject="exchanges",
-            outcome="done", detail=msgspec.json.encode(detail).decode(),
-        )
-    )  # fmt: skip
+    auditing.note(connection, "purge", "exchanges", detail, now)
     return deleted

@@ -38,10 +38,16 @@ _SHORTEST = 4
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _FEWEST = 6
 _OF_DIGITS = frozenset([*NATIONAL.values(), *(RECOGNISERS[name] for name in ("iban", "card", "phone"))])
-"""Recognisers of what has that many digits at least. Much that is said has not."""
+"""Recognisers of what has that many digits at least, close together. Much that is said has not."""
+
+_DIGITS = re.compile(rf"\d(?:[^\d\0]{{0,9}}\d){{{_FEWEST - 1}}}")
+"""Nine at most between two of them: an IBAN in groups has letters there."""
 
 _REMEMBERED = 10_000
 """Names that are known to hold no secret."""
+
+_SHORT = 100
+"""Characters of a field's name that is remembered."""
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _NUMERIC = re.compile(r"[-+.\deE]*")
@@ -85,6 +91,7 @@ class Redactor:
         self._pseudonyms = Pseudonyms(settings.key) if settings.key is not None else None
         self._patience, self._until = settings.patience, 0.0
         self._clean: set[str] = set()
+        self._clean_fields: set[str] = set()
         kinds: list[tuple[str, Recogniser]] = []  # the first of overlapping ones gives the name
         if settings.literals:
             kinds.append(("secret", literals(settings.literals)))
@@ -94,15 +101,16 @@ class Redactor:
         kinds += [(name, _known(name, RECOGNISERS, "find")) for name in settings.find if name != "secret"]
         kinds += [("id", _known(name, NATIONAL, "national")) for name in settings.national]
         self._quick = self._kinds = kinds
+        self._lacking = settings if settings.scanner else None
         if settings.scanner:
-            self._kinds = [("secret", credentials.scanner(settings.patience, settings.cache)), *kinds]
+            credentials.require_scanner()
         names = "|".join(re.escape(name) for name in sorted({kind for kind, _ in kinds} | {"secret"}))
         self._written = re.compile(rf"\[({names}):(\d{{1,6}})\]")
         self._named = "secret" in settings.find
 
     def text(self, text: str, numbers: Numbers | None = None, *, quick: bool = False) -> str:
         """`text` without what is not to be stored. `quick`: without the further detector. Raises UnsearchableError."""
-        numbers, kinds = numbers or Numbers(), self._quick if quick else self._kinds
+        numbers, kinds = numbers or Numbers(), self._quick if quick else self._thorough()
         return self._settled(text, lambda text: self._once([text], kinds, numbers)[0])
 
     def body(self, data: bytes, numbers: Numbers | None = None, *, cut: bool = False, quick: bool = False) -> bytes:
@@ -110,7 +118,7 @@ class Redactor:
 
         `quick`: without the further detector. Raises UnsearchableError.
         """
-        numbers, kinds = numbers or Numbers(), self._quick if quick else self._kinds
+        numbers, kinds = numbers or Numbers(), self._quick if quick else self._thorough()
         encoding = "utf-8"
         try:
             text = data.decode(encoding)
@@ -140,14 +148,25 @@ class Redactor:
         self._until = clock.monotonic() + self._patience
         after = self._once(fresh, secrets, numbers)
         changed = {text for text, new in zip(fresh, after, strict=True) if text != new}
-        if len(self._clean) + len(fresh) > _REMEMBERED:
-            self._clean.clear()
-        self._clean.update(text for text in fresh if text not in changed)
+        self._remember(self._clean, [text for text in fresh if text not in changed])
         return {
             text: self._settled(text, lambda text: self._once([text], secrets, numbers)[0])
             for text in fresh
             if text in changed
         }
+
+    @staticmethod
+    def _remember(known: set[str], texts: Sequence[str]) -> None:
+        if len(known) + len(texts) > _REMEMBERED:
+            known.clear()
+        known.update(texts[:_REMEMBERED])
+
+    def _thorough(self) -> Sequence[tuple[str, Recogniser]]:
+        """All recognisers. The further detector begins now: it takes seconds and 55 MiB, and many never need it."""
+        if self._lacking is not None:
+            further = credentials.scanner(self._lacking.patience, self._lacking.cache)
+            self._kinds, self._lacking = [("secret", further), *self._quick], None
+        return self._kinds
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
@@ -164,7 +183,7 @@ class Redactor:
         """Strings, names and gaps apart, so that nothing runs from one into another."""
         found = list(pieces.cut(text, shortest=_SHORTEST_GAP))
         values = [piece for piece in found if piece.kind == "value"]
-        names = [piece for piece in found if piece.kind == "name"]
+        names = [piece for piece in found if piece.kind == "name" and piece.text not in self._clean_fields]
         gaps = [piece for piece in found if piece.kind == "gap"]
         named = [self._named and credentials.NAMED.fullmatch(piece.name) is not None for piece in values]
         after = [
@@ -174,6 +193,7 @@ class Redactor:
         ]
         changed = [pair for pair in zip([*values, *names, *gaps], after, strict=True) if pair[0].text != pair[1]]
         if not changed:
+            self._remember(self._clean_fields, [piece.text for piece in names if len(piece.text) <= _SHORT])
             return text
         out, place = [], 0
         for piece, new in sorted(changed, key=lambda pair: pair[0].start):
@@ -225,7 +245,7 @@ class Redactor:
         """Start, end and number of the kind. Nothing is found in what redaction wrote itself, nor across a NUL."""
         masked = self._masked(text, numbers)
         found = []
-        few = masked.isascii() and len(masked) - len(masked.encode().translate(None, b"0123456789")) < _FEWEST
+        few = _DIGITS.search(masked) is None
         try:
             for rank, (_, recogniser) in enumerate(kinds):
                 if few and recogniser in _OF_DIGITS:

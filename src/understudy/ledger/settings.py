@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 MIB = 1024 * 1024
 
 
-DEFAULT_NATIONAL = ("us-ssn", "uk-nino", "es-dni", "fr-nir", "it-codice-fiscale", "br-cpf")
+Recogniser = Literal["secret", "iban", "card", "email", "phone", "ip"]
+National = Literal[
+    "us-ssn", "uk-nino", "es-dni", "fr-nir", "it-codice-fiscale", "br-cpf", "de-idnr", "nl-bsn", "pl-pesel"
+]
+
+DEFAULT_NATIONAL: tuple[National, ...] = ("us-ssn", "uk-nino", "es-dni", "fr-nir", "it-codice-fiscale", "br-cpf")
 """Those national ids that are written in a way of their own. The others are bare digits, of which one in ten passes by
 chance."""
 
