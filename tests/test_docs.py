@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from understudy.gateway import counting, models, routing, surface
+from understudy.gateway.administration import table as administration
 from understudy.resilience import table
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +37,7 @@ def test_every_response_header_is_documented():
 def test_every_path_is_documented():
     page = (REFERENCE / "http.md").read_text()
     paths = re.findall(r'"(/[a-z0-9/]+)": \{"', SOURCES[ROOT / "src/understudy/gateway/app.py"])
-    paths += [*surface.DOORS, *models.LISTS, *counting.PATHS]
+    paths += [*administration.PATHS, *surface.DOORS, *models.LISTS, *counting.PATHS]
     assert "/v1/chat/completions" in paths
     assert "/healthz" in paths
     assert not [path for path in paths if f" {path}`" not in page]
