@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from understudy import clock
 from understudy.access import Crossed, Denied, Key, Local, Ring, Verdict, headers, may
@@ -16,6 +17,9 @@ from understudy.access.keys import Right
 from understudy.gateway.record import Exchange, Headers
 from understudy.gateway.recording import usage_of
 from understudy.gateway.refusing import RefusedError
+
+if TYPE_CHECKING:
+    from understudy.access.store import Keeper, Store
 
 log = logging.getLogger("understudy")
 
@@ -32,6 +36,16 @@ class Admission:
         self._keeper = Keeper(self._store, self._ring, self._local)
         self._keeping: asyncio.Task[None] | None = None
         self._keeper.load()
+
+    @property
+    def store(self) -> Store:
+        """For who looks at keys. Its methods wait for the disk: not for the event loop."""
+        return self._store
+
+    @property
+    def keeper(self) -> Keeper:
+        """For who changes keys: so a change is in effect at once."""
+        return self._keeper
 
     def begin(self) -> None:
         """Go on looking for changed keys. Called in the event loop."""

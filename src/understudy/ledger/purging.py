@@ -46,7 +46,18 @@ def matching(connection: Connection, which: Which) -> int:
     return connection.scalar(select(func.count()).select_from(exchanges).where(which.condition())) or 0
 
 
-def purge(connection: Connection, which: Which, now: float) -> dict[str, int]:
+def counted(connection: Connection, which: Which) -> dict[str, int]:
+    """How many rows `purge` would delete, by table."""
+    meant = select(exchanges.c.id).where(which.condition())
+    tables = (bodies,) if which.bodies_only else _BELONGING
+    rows = {
+        table.name: connection.scalar(select(func.count()).select_from(table).where(table.c.exchange.in_(meant))) or 0
+        for table in tables
+    }
+    return rows if which.bodies_only else {**rows, exchanges.name: matching(connection, which)}
+
+
+def purge(connection: Connection, which: Which, now: float, actor: str = "command line") -> dict[str, int]:
     """Delete what is meant; returns the rows deleted by table. The caller's transaction makes it all or nothing."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA secure_delete = ON")
@@ -61,7 +72,7 @@ def purge(connection: Connection, which: Which, now: float) -> dict[str, int]:
                                          if getattr(which, name) is not None]}  # fmt: skip
     connection.execute(
         insert(audit).values(
-            id=f"au_{uuid.uuid4().hex}", wall=now, actor="command line", action="purge", subject="exchanges",
+            id=f"au_{uuid.uuid4().hex}", wall=now, actor=actor, action="purge", subject="exchanges",
             outcome="done", detail=msgspec.json.encode(detail).decode(),
         )
     )  # fmt: skip

@@ -164,7 +164,7 @@ def page(connection: Connection, which: Filter, *, after: str | None = None, lim
     if which.until is not None:
         query = query.where(wall < which.until)
     if after is not None:
-        query = query.where(tuple_(wall, exchanges.c.id) < tuple_(*_place(after)))
+        query = query.where(tuple_(wall, exchanges.c.id) < tuple_(*place(after)))
     query = query.order_by(wall.desc(), exchanges.c.id.desc()).limit(limit + 1)
     rows = connection.execute(query).all()
     lines = [_listed(row) for row in rows[:limit]]
@@ -285,7 +285,8 @@ def _stamp(hour: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(hour * _HOUR, dt.UTC)
 
 
-def _place(after: str) -> tuple[float, str]:
+def place(after: str) -> tuple[float, str]:
+    """Where a page ended: time and id of its last row. Raises BadCursorError."""
     wall, divided, identity = after.partition("~")
     try:
         if divided:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from understudy.gateway import admin
+from understudy.gateway.administration import auditing
 from understudy.gateway.administration.endpoint import Answered, Asked, not_supported
 from understudy.gateway.administration.questions import Events
 from understudy.gateway.recording import Feedback
@@ -23,6 +24,7 @@ async def command(asked: Asked) -> Any:
         found = admin.obey(command, asked.gateway.routing, asked.gateway.health)
     except admin.UnknownTargetError as error:
         raise RefusedError(404, "target_not_found", str(error), param="target") from None
+    auditing.note(asked, f"{command.command}_target", command.target, seconds=command.seconds)
     return {"targets": found}
 
 
@@ -30,6 +32,13 @@ async def events(asked: Asked) -> Any:
     which: Events = asked.query
     journal = asked.gateway.journal
     return {"events": journal.since(which.since), "started": journal.started}
+
+
+async def document(_asked: Asked) -> Answered:
+    # Not before it is asked for: it is made from the table, which names this function.
+    from understudy.gateway.administration import openapi  # noqa: PLC0415
+
+    return Answered(openapi.document())
 
 
 async def metrics(asked: Asked) -> Answered:
