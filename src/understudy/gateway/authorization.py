@@ -68,6 +68,10 @@ class Authorization:
         self.admission.settle(exchange.verdict, exchange)
         return exchange.verdict.key
 
+    def administers(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a request shows a key of `server.admin_keys`."""
+        return keys.given(headers, None) in self._admin_keys
+
     def operator(self, headers: Mapping[bytes, bytes], right: Right) -> tuple[str, str | None]:
         """Who asks for what takes this right: a name for the audit, and a virtual key's id. Raises RefusedError."""
         if not self._keys and not self._admin_keys and self.admission is None:

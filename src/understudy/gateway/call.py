@@ -14,10 +14,15 @@ from understudy.gateway.routing import Target
 from understudy.gateway.surface import Door
 from understudy.resilience import counted
 
+_ABSENT = msgspec.Raw()
+
 
 class _Head(msgspec.Struct, gc=False):
     model: str
     stream: bool | None = None
+    user: msgspec.Raw = _ABSENT
+    safety_identifier: msgspec.Raw = _ABSENT
+    metadata: msgspec.Raw = _ABSENT
 
 
 class _Turns(_Head, gc=False, kw_only=True):
@@ -32,6 +37,14 @@ class BadCallError(Exception):
         super().__init__(message)
 
 
+class _Metadata(msgspec.Struct, gc=False):
+    user_id: str | None = None
+
+
+LONGEST_USER = 256
+"""Characters of a name for an end user: as many as Anthropic's API takes."""
+
+_USER = b"x-understudy-user"
 _HEAD = msgspec.json.Decoder(_Head)
 _TURNS = msgspec.json.Decoder(_Turns)
 _HEADS: Mapping[str, msgspec.json.Decoder[Any]] = {
@@ -62,7 +75,7 @@ class Call:
     the same with what URLs name put in its place, by the dialect that wants it so, and what could not be had.
     """
 
-    __slots__ = ("_renamed", "_request", "_sent", "body", "door", "fetched", "headers", "model", "stream")
+    __slots__ = ("_for", "_renamed", "_request", "_sent", "body", "door", "fetched", "headers", "model", "stream")
 
     def __init__(self, body: bytes, headers: Mapping[bytes, bytes], door: Door) -> None:
         """Raises BadCallError when the body is not a request of the door's dialect."""
@@ -73,6 +86,7 @@ class Call:
         self._request: Request | None = None
         self._sent: bytes | None = None
         self.fetched: dict[str, tuple[Request, tuple[Loss, ...]]] = {}
+        self._for: tuple[msgspec.Raw, ...] = ()
         if door.model is not None:
             try:
                 _MEMBERS.decode(body)
@@ -90,8 +104,21 @@ class Call:
         if decoder is _TURNS and not head.messages:
             raise BadCallError("messages", "`messages` is empty: send at least one message.")
         self.model = head.model
+        self._for = (head.safety_identifier, head.user, head.metadata)
         # Ollama streams unless told otherwise.
         self.stream = head.stream is not False if door.dialect == surface.OLLAMA else bool(head.stream)
+
+    def end_user(self) -> str | None:
+        """Whom the client calls for, as it says in our header or where its own dialect has a place for it."""
+        said = self.headers.get(_USER)
+        if said:
+            return said[:LONGEST_USER].decode("utf-8", "replace")
+        if not self._for:
+            return None
+        identifier, user, metadata = self._for
+        if self.door.dialect == surface.ANTHROPIC:
+            return _text(metadata, _Metadata)
+        return _text(identifier, str) or _text(user, str)
 
     def request(self) -> Request:
         """The call in canonical form. Raises Malformed."""
@@ -136,6 +163,16 @@ class Call:
         if forward.isdisjoint(self.headers):
             return b""
         return b"".join([b"%b: %b\r\n" % pair for pair in self.headers.items() if pair[0] in forward])
+
+
+def _text(raw: msgspec.Raw, kind: type[str] | type[_Metadata]) -> str | None:
+    """A short text that may stand there; what is something else is the provider's to refuse."""
+    try:
+        found = msgspec.json.decode(raw, type=kind) if raw else None
+    except _UNREADABLE:
+        return None
+    text = found.user_id if isinstance(found, _Metadata) else found
+    return text[:LONGEST_USER] if text else None
 
 
 def _explain(error: Exception, body: bytes) -> BadCallError:

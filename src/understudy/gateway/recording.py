@@ -219,6 +219,7 @@ def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = 
         key=key,
         session=_text(call.headers.get(b"x-understudy-session")),
         task=_text(call.headers.get(b"x-understudy-task")),
+        end_user=call.end_user(),
         tags=_tags(call.headers.get(b"x-understudy-tags")),
         tokens=tokens,
         cost=cost,

@@ -6,10 +6,10 @@ from tests.running import TWO, Running
 from understudy import ledger
 from understudy.access import Budget, Limit
 from understudy.access.store import Store
-from understudy.gateway import recording
+from understudy.canon import Loss
+from understudy.gateway import measuring, recording
 from understudy.gateway.settings import Ledger
 from understudy.ledger import Attempt, Body, Cost, Exchange, Feedback, Seam, Tokens
-from understudy.canon import Loss
 
 ADMIN = {"authorization": "Bearer boss"}
 NOW = 1_800_000_000.0
@@ -34,7 +34,7 @@ def record(number):
         first_content=0.5, total=1.5, seams=(Seam(120, 1, "prefill"),),
         attempts=(
             Attempt("openai/gpt-5", 0.0, 0.4, 0.1, 0.2, None, "fail_over", "overloaded", "head", 529,
-                    "overloaded_error", "Overloaded", 2.5, "req_1", 1, None, None, None, (Loss("tools[0]", "unknown"),)),
+                    "overloaded_error", "Overloaded", 2.5, "req_1", 1, losses=(Loss("tools[0]", "unknown"),)),
             Attempt("anthropic/opus", 0.5, 1.5, 0.6, 0.7, 0.9, "answered", way="prefill", tokens=Tokens(1, 2),
                     cost=Cost(0.25, "2026-11-01")),
         ),
@@ -63,6 +63,7 @@ def filled(folder, url=None):
         gateway.kept, gateway.store = kept, store
         gateway.keys = {role: {"authorization": f"Bearer {secret}"} for role, secret in secrets.items()}
         gateway.call(lambda: setattr(gateway.gateway, "recorder", recording.Recorder(kept, values)))
+        gateway.call(lambda: measuring.measure(gateway.gateway, {}))
         gateway.written = lambda: gateway.until(lambda: (state := kept.state()).queued == 0 and not state.spooled)
         assert gateway.written()
         yield gateway

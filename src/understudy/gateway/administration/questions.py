@@ -20,6 +20,7 @@ _TEXT = r"^[^\x00]*$"
 
 Moment = Annotated[float, Meta(ge=0, le=1e11)]
 Word = Annotated[str, Meta(min_length=1, max_length=200, pattern=_TEXT)]
+EndUser = Annotated[str, Meta(min_length=1, max_length=256, pattern=_TEXT)]
 Identity = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,100}$", examples=["ex_6b070b89"])]
 Since = Annotated[Moment, Meta(description="Unix seconds: from then on.")]
 Until = Annotated[Moment, Meta(description="Unix seconds: before then.")]
@@ -73,7 +74,7 @@ class Exchanges(Question, frozen=True, kw_only=True):
     key: Annotated[Word, Meta(description="The id of a virtual key.")] | UnsetType = UNSET
     task: Annotated[Word, Meta(description="As the client named it.")] | UnsetType = UNSET
     session: Annotated[Word, Meta(description="As the client named it.")] | UnsetType = UNSET
-    end_user: Annotated[Word, Meta(description="Whom the client called for.")] | UnsetType = UNSET
+    end_user: Annotated[EndUser, Meta(description="Whom the client called for.")] | UnsetType = UNSET
     tag: Annotated[Word, Meta(description="One of the client's tags.")] | UnsetType = UNSET
     model: Annotated[Word, Meta(description="The model that the client asked for.")] | UnsetType = UNSET
     outcome: Annotated[Outcome, Meta(description="How it ended.")] | UnsetType = UNSET
@@ -119,7 +120,7 @@ class Purge(Question, frozen=True, kw_only=True):
 
     before: Annotated[Moment, Meta(description="Unix seconds: those that began before then.")] | UnsetType = UNSET
     key: Annotated[Word, Meta(description="Those of the virtual key with this id.")] | UnsetType = UNSET
-    end_user: Annotated[Word, Meta(description="Those for this end user.")] | UnsetType = UNSET
+    end_user: Annotated[EndUser, Meta(description="Those for this end user.")] | UnsetType = UNSET
     session: Annotated[Word, Meta(description="Those of this session.")] | UnsetType = UNSET
     bodies_only: Annotated[bool, Meta(description="Delete only what was asked and answered.")] = False
     confirm: Annotated[bool, Meta(description="true: delete. Else it is only counted what would be.")] = False
