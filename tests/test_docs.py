@@ -37,10 +37,15 @@ def test_every_response_header_is_documented():
 def test_every_path_is_documented():
     page = (REFERENCE / "http.md").read_text()
     paths = re.findall(r'"(/[a-z0-9/]+)": \{"', SOURCES[ROOT / "src/understudy/gateway/app.py"])
-    paths += [*administration.PATHS, *surface.DOORS, *models.LISTS, *counting.PATHS]
+    paths += [*surface.DOORS, *models.LISTS, *counting.PATHS]
     assert "/v1/chat/completions" in paths
     assert "/healthz" in paths
     assert not [path for path in paths if f" {path}`" not in page]
+
+
+def test_every_operation_of_the_admin_api_is_documented():
+    page = (REFERENCE / "admin-api.md").read_text()
+    assert not [one.name for one in administration.ENDPOINTS if f"\n## `{one.method} {one.path}`\n" not in page]
 
 
 def test_every_error_code_is_documented():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from understudy import clock, dialects, ledger
 from understudy.canon import Usage
@@ -45,11 +46,13 @@ _BYTES = 4
 class Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client says of an exchange. `score` is in [0, 1]; `corrected` is the answer that it should have been."""
 
-    exchange: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-    score: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    label: Annotated[str, msgspec.Meta(max_length=200)] | None = None
-    comment: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
-    corrected: Annotated[str, msgspec.Meta(max_length=1_000_000)] | None = None
+    exchange: Annotated[str, Meta(min_length=1, max_length=100, description="The exchange's id.")]
+    score: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="From 0 to 1.")] = None
+    label: Annotated[Annotated[str, Meta(max_length=200)] | None, Meta(description="A word to group by.")] = None
+    comment: Annotated[Annotated[str, Meta(max_length=10_000)] | None, Meta(description="What there is to say.")] = None
+    corrected: Annotated[
+        Annotated[str, Meta(max_length=1_000_000)] | None, Meta(description="The answer that it should have been.")
+    ] = None
 
 
 class Seen(Through):

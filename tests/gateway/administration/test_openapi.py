@@ -1,7 +1,9 @@
 """The description is true: schemathesis asks a running gateway all that it says, and much that it forbids."""
 
 import zoneinfo
+from pathlib import Path
 
+import msgspec
 import pytest
 import schemathesis
 from openapi_spec_validator import validate
@@ -11,6 +13,7 @@ from schemathesis.engine import events
 
 from tests.gateway.administration.filled import ADMIN, filled
 from understudy.gateway.administration import openapi
+from understudy.gateway.administration.examples import ANSWERS
 from understudy.gateway.administration.table import ENDPOINTS
 
 EXAMPLES = 8
@@ -21,9 +24,9 @@ ZONES = zoneinfo.available_timezones()
 
 def known_zones(_context, case):
     """Which time zones there are is not for a schema to say."""
-    body = case.body if isinstance(case.body, dict) else {}
-    budgets = body.get("budgets", ())
-    words = [word for budget in budgets if isinstance(budget, str) for word in budget.split(",")] if budgets else []
+    budgets = case.body.get("budgets") if isinstance(case.body, dict) else None
+    texts = [budget for budget in budgets if isinstance(budget, str)] if isinstance(budgets, list) else []
+    words = [word for text in texts for word in text.split(",")]
     return all(word[5:] in ZONES for word in words if word.startswith("zone="))
 
 
@@ -66,6 +69,32 @@ def gateway(tmp_path_factory):
 
 def test_the_document_is_valid_openapi():
     validate(openapi.document())
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.name)
+def test_examples_have_the_shapes_that_they_are_examples_of(endpoint):
+    if endpoint.name != "openapi":
+        assert msgspec.convert(ANSWERS[endpoint.name], endpoint.answer)
+    assert (endpoint.example is None) == (endpoint.body is None)
+    if endpoint.body is not None:
+        assert msgspec.convert(endpoint.example, endpoint.body)
+
+
+def test_every_field_and_parameter_that_is_asked_for_is_described():
+    document = openapi.document()
+    operations = [one for methods in document["paths"].values() for one in methods.values()]
+    for operation in operations:
+        assert all(parameter["description"] for parameter in operation.get("parameters", ()))
+        if "requestBody" in operation:
+            name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+            fields = document["components"]["schemas"][name]["properties"]
+            assert all(field.get("description") for field in fields.values()), name
+
+
+def test_every_error_of_every_operation_is_in_the_list_of_errors():
+    page = (Path(__file__).parents[3] / "docs/reference/http.md").read_text()
+    codes = {code for endpoint in ENDPOINTS for found in endpoint.refusals().values() for code in found}
+    assert not [code for code in codes if f"`{code}`" not in page]
 
 
 @pytest.mark.timeout(300)

@@ -163,6 +163,15 @@ def test_usage_is_the_same_as_json_and_as_csv(gateway):
     assert get(gateway, "usage", headers={**ADMIN, "accept": "*/*, text/csv"}).json()["usage"]
 
 
+def test_more_sums_than_fit_are_refused_and_not_cut(gateway, monkeypatch):
+    monkeypatch.setattr(records, "SUMS", 2)
+    assert len(get(gateway, "usage", by="route").json()["usage"]) == 2
+    for by in ("hour", ["route", "hour"]):
+        error = get(gateway, "usage", by=by, until=NOW + 6000).json()["error"]
+        assert (error["code"], error["param"]) == ("invalid_value", "by")
+        assert "2 sums" in error["message"]
+
+
 @pytest.mark.parametrize(
     ("path", "param"),
     [

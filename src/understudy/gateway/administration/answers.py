@@ -257,7 +257,9 @@ class Usages(Answer, frozen=True):
     usage: Annotated[list[Usage], Meta(description="Most exchanges first.")]
 
 
-class Feedback(Answer, frozen=True):
+class FeedbackEntry(Answer, frozen=True):
+    """What somebody thought of an answer."""
+
     id: str
     exchange: str
     wall: float
@@ -269,7 +271,7 @@ class Feedback(Answer, frozen=True):
 
 
 class FeedbackPage(Answer, frozen=True):
-    feedback: Annotated[list[Feedback], Meta(description="Newest first.")]
+    feedback: Annotated[list[FeedbackEntry], Meta(description="Newest first.")]
     next: str | None
 
 

@@ -12,6 +12,7 @@ from understudy import __version__
 from understudy.access.keys import RIGHTS, Right
 from understudy.gateway.administration import answers
 from understudy.gateway.administration.endpoint import JSON, Endpoint
+from understudy.gateway.administration.examples import ANSWERS
 from understudy.gateway.administration.table import PATHS
 
 _TEMPLATE = "#/components/schemas/{name}"
@@ -70,7 +71,8 @@ def roles(right: Right) -> str:
 
 
 def _operation(endpoint: Endpoint, by_kind: dict[int, Any]) -> dict[str, Any]:
-    who = f"For the roles {roles(endpoint.right)}, and keys of `server.admin_keys`."
+    keys = "`server.keys` and `server.admin_keys`" if endpoint.right == "call" else "`server.admin_keys`"
+    who = f"For the roles {roles(endpoint.right)}, and keys of {keys}."
     operation: dict[str, Any] = {
         "operationId": endpoint.name,
         "summary": endpoint.summary,
@@ -84,6 +86,8 @@ def _operation(endpoint: Endpoint, by_kind: dict[int, Any]) -> dict[str, Any]:
         content = {"schema": by_kind[id(endpoint.body)], "example": endpoint.example}
         operation["requestBody"] = {"required": True, "content": {JSON: content}}
     content = {endpoint.media: {"schema": by_kind[id(endpoint.answer)]}}
+    if endpoint.name in ANSWERS:
+        content[endpoint.media]["example"] = ANSWERS[endpoint.name]
     content |= {media: {"schema": {"type": "string"}, "example": text} for media, text in endpoint.also.items()}
     refusals = {str(status): _refusal(status, codes) for status, codes in sorted(endpoint.refusals().items())}
     good = {"description": HTTPStatus(endpoint.status).phrase, "content": content}

@@ -31,6 +31,9 @@ PATIENCE = 10.0
 PURGING = 600.0
 """Seconds that a purge may take: it goes on when who asked is gone, and is all or nothing."""
 
+SUMS = 10_000
+"""Rows of usage that are answered at most: they are in memory all at once."""
+
 BUSY = 5.0
 """Seconds to wait for the database, or its lock."""
 
@@ -93,8 +96,12 @@ def usage(asked: Asked) -> Any:
 
     which = questions.given(asked.query)
     by = list(dict.fromkeys(which.pop("by") or ["route"]))
-    with _connected(asked) as connection:
-        found = queries.usage(connection, by, **which)
+    try:
+        with _connected(asked) as connection:
+            found = queries.usage(connection, by, **which, most=SUMS)
+    except queries.TooManyError as error:
+        why = f"`by`: {error}. Narrow it down with `since`, `until` or a name, or ask for fewer dimensions at once."
+        raise RefusedError(400, "invalid_value", why, param="by") from None
     if _prefers_csv(asked.accept):
         return Answered(tables.csv(found, by).encode(), media="text/csv; charset=utf-8")
     return {"usage": _told(found, list[answers.Usage])}
@@ -105,7 +112,7 @@ def feedback(asked: Asked) -> Any:
 
     with _connected(asked) as connection:
         found = notes.feedback(connection, **questions.given(asked.query))
-    return {"feedback": _told(found.rows, list[answers.Feedback]), "next": found.next}
+    return {"feedback": _told(found.rows, list[answers.FeedbackEntry]), "next": found.next}
 
 
 def audit(asked: Asked) -> Any:
