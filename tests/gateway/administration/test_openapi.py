@@ -16,7 +16,7 @@ from understudy.gateway.administration import openapi
 from understudy.gateway.administration.examples import ANSWERS
 from understudy.gateway.administration.table import ENDPOINTS
 
-EXAMPLES = 8
+EXAMPLES = 5
 """Of each operation and kind. `ask` with more of them, and other seeds, is for longer looks."""
 
 ZONES = zoneinfo.available_timezones()

@@ -166,7 +166,7 @@ def test_usage_is_the_same_as_json_and_as_csv(gateway):
 def test_more_sums_than_fit_are_refused_and_not_cut(gateway, monkeypatch):
     monkeypatch.setattr(records, "SUMS", 2)
     assert len(get(gateway, "usage", by="route").json()["usage"]) == 2
-    for by in ("hour", ["route", "hour"]):
+    for by in (["route", "hour"], ["task", "hour", "key"]):
         error = get(gateway, "usage", by=by, until=NOW + 6000).json()["error"]
         assert (error["code"], error["param"]) == ("invalid_value", "by")
         assert "2 sums" in error["message"]
@@ -326,6 +326,12 @@ def test_what_is_not_there_is_501_with_what_to_set(bare, endpoint):
     assert response.status_code == 501
     setting = "server.key_store" if endpoint.needs == "keys" else "ledger.url"
     assert setting in response.json()["error"]["message"]
+
+
+def test_figures_and_feedback_need_what_serve_brings(bare):
+    assert bare.http.get("/metrics").json()["error"]["code"] == "not_supported"
+    response = bare.http.post("/understudy/feedback", json={"exchange": "ex_1"})
+    assert (response.status_code, response.json()["error"]["code"]) == (501, "not_supported")
 
 
 @pytest.fixture(scope="module")
