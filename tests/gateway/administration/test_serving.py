@@ -276,6 +276,19 @@ def test_a_purge_counts_first_and_deletes_when_confirmed(own):
     assert len(get(own, "exchanges").json()["exchanges"]) == EXCHANGES - 3
 
 
+def test_an_end_user_whom_a_client_named_can_be_found_and_purged(own):
+    client = {"authorization": "Bearer client"}
+    name = own.chat("r", headers=client, user="u-77").headers["x-understudy-exchange"]
+    assert own.chat("r", headers={**client, "x-understudy-user": "somebody else"}).status_code == 200
+    assert own.until(lambda: any(exchange.id == name for exchange in own.exchanges))
+    assert own.written()
+    assert [one["id"] for one in get(own, "exchanges", end_user="u-77").json()["exchanges"]] == [name]
+    purged = post(own, "purge", {"end_user": "u-77", "confirm": True}).json()
+    assert (purged["rows"]["exchanges"], purged["rows"]["bodies"], purged["left"]) == (1, 2, 0)
+    assert get(own, f"exchanges/{name}").status_code == 404
+    assert len(get(own, "exchanges", end_user="somebody else").json()["exchanges"]) == 1
+
+
 def test_commands_to_targets_are_on_record(own):
     operator = own.keys["operator"]
     assert post(own, "targets", {"target": "first/internal", "command": "drain"}, headers=operator).status_code == 200
