@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from understudy.access.keys import Right
-from understudy.gateway.record import Headers
 from understudy.gateway.refusing import RefusedError
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ class Answered(msgspec.Struct, frozen=True):
     body: Any
     status: int = 200
     media: str = JSON
-    headers: Headers = []
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):

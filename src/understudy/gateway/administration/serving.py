@@ -56,18 +56,13 @@ class Desk:
             actor,
             key,
             headers.get(b"accept", b"").decode("latin-1"),
-            place=None if endpoint.place is None else converted(dict(named), endpoint.place, "The path"),
+            place=None if endpoint.place is None else _converted(dict(named), endpoint.place, "The path"),
             query=_query(query, endpoint),
             body=None if endpoint.body is None else _body(await read(), endpoint.body),
         )
         if inspect.iscoroutinefunction(endpoint.work):
-            found = await endpoint.work(asked)
-        else:
-            found = await self._apart(endpoint.work, asked)
-        if not isinstance(found, Answered):
-            found = Answered(found, endpoint.status)
-        body = found.body if isinstance(found.body, bytes) else msgspec.json.encode(found.body)
-        return found.status, [(b"content-type", found.media.encode()), *_CLOSED, *found.headers], body
+            return _encoded(await endpoint.work(asked))
+        return await self._apart(lambda: _encoded(endpoint.work(asked)))
 
     def close(self) -> None:
         """Take on no further question. Those that are being answered end by themselves: they have a bound in time."""
@@ -82,17 +77,24 @@ class Desk:
         key = authorization.caller(headers, in_url)
         return "client" if key is None else key.id, None if key is None else key.id
 
-    async def _apart(self, work: Callable[[Asked], T], asked: Asked) -> T:
+    async def _apart(self, work: Callable[[], T]) -> T:
         if self._waiting >= THREADS + WAITING:
             raise RefusedError(503, "overloaded", "Too many questions are waiting to be answered.", retry_after="1")
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, asked)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._waiting -= 1
 
 
-def converted(values: Any, kind: type[T], where: str) -> T:
+def _encoded(found: Any) -> tuple[int, Headers, bytes]:
+    """Status, headers and body. A long answer takes a while: that of a thread is made in it."""
+    answered = found if isinstance(found, Answered) else Answered(found)
+    body = answered.body if isinstance(answered.body, bytes) else msgspec.json.encode(answered.body)
+    return answered.status, [(b"content-type", answered.media.encode()), *_CLOSED], body
+
+
+def _converted(values: Any, kind: type[T], where: str) -> T:
     """Strings from a URL as `kind`. Raises RefusedError."""
     try:
         return msgspec.convert(values, kind, strict=False)
@@ -125,7 +127,7 @@ def _query(query: bytes, endpoint: Endpoint) -> Any:
             )
         else:
             values[name] = texts[0]
-    return None if endpoint.query is None else converted(values, endpoint.query, "The query")
+    return None if endpoint.query is None else _converted(values, endpoint.query, "The query")
 
 
 def _body(body: bytes, kind: type[T]) -> T:
