@@ -14,6 +14,7 @@ from understudy.cli import (
     events,
     explain,
     export,
+    import_,
     init,
     keys,
     log,
@@ -41,6 +42,7 @@ for verb in (
     demo.demo, pull.pull, sim.sim,
 ):  # fmt: skip
     app.command()(verb)
+app.command("import")(import_.import_)
 app.add_typer(target.app, name="target")
 app.add_typer(keys.app, name="keys")
 app.add_typer(cache.app, name="cache")

@@ -6,9 +6,11 @@ and marked; a cost that nobody knows is none, never 0.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from understudy.gateway import settings
 from understudy.gateway.client import Client, Through
 from understudy.gateway.config import reveal
 from understudy.gateway.record import Attempt, Exchange, Headers, Hit
+from understudy.ledger import end_users
 from understudy.ledger.consent import Store, consent
 from understudy.ledger.cost import Charge, Prices
 
@@ -137,8 +140,9 @@ def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger
 class Recorder:
     """Writes down what is over, as far as its route and its client let it be kept."""
 
-    def __init__(self, kept: ledger.Ledger, values: settings.Ledger) -> None:
+    def __init__(self, kept: ledger.Ledger, values: settings.Ledger, environ: Mapping[str, str] | None = None) -> None:
         self.ledger = kept
+        self._whose = whose(values, os.environ if environ is None else environ)
         self._values = values
         self._prices = Prices()
 
@@ -168,7 +172,7 @@ class Recorder:
         try:
             self.price(exchange)
             if allowed(exchange) != "none":
-                self.ledger.put(recorded(exchange, key=key, seen=seen))
+                self.ledger.put(recorded(exchange, key=key, seen=seen, end_user=self._whose(exchange.call.end_user())))
                 if exchange.hit is not None:
                     self.ledger.put(_event_of(exchange, exchange.hit))
         except Exception:
@@ -197,7 +201,14 @@ def allowed(exchange: Exchange) -> Store:
     return exchange.route.store if asked is None else consent(exchange.route.store, asked=asked.decode("latin-1"))
 
 
-def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = None) -> ledger.Exchange:
+def whose(values: settings.Ledger, environ: Mapping[str, str]) -> Callable[[str | None], str | None]:
+    """What `values` let be kept of the name that an application gave its user."""
+    return functools.partial(end_users.kept, how=values.end_users, key=reveal(values.end_user_key, environ))
+
+
+def recorded(
+    exchange: Exchange, *, key: str | None = None, seen: Seen | None = None, end_user: str | None = None
+) -> ledger.Exchange:
     """The record of `exchange`. With `seen`, its bodies too, as they were: the process that writes packs them."""
     call, route, last = exchange.call, exchange.route, exchange.attempts[-1] if exchange.attempts else None
     attempts = tuple(_attempt(attempt, exchange) for attempt in exchange.attempts)
@@ -219,6 +230,7 @@ def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = 
         key=key,
         session=_text(call.headers.get(b"x-understudy-session")),
         task=_text(call.headers.get(b"x-understudy-task")),
+        end_user=end_user,
         tags=_tags(call.headers.get(b"x-understudy-tags")),
         tokens=tokens,
         cost=cost,
