@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.ledger.making import NOW, ask, exchange, summed, whole
@@ -101,7 +101,13 @@ def emptied(url, kind, request):
 def test_what_was_taken_away_and_brought_back_is_the_same(kind, form, request):
     new = request.getfixturevalue("postgres_server").url if kind == "postgresql" else None
 
-    @settings(max_examples=20 if kind == "sqlite" else 8, deadline=None, suppress_health_check=list(HealthCheck))
+    # Without shrinking: each example makes two databases, and a failure would take minutes to become smaller.
+    @settings(
+        max_examples=20 if kind == "sqlite" else 8,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    )
     @given(st.lists(_exchange, max_size=6), st.lists(_other, max_size=4))
     def holds(exchanges, others):
         with tempfile.TemporaryDirectory() as folder:

@@ -221,7 +221,12 @@ def _whole(row: dict[str, Any], belonging: Mapping[str, _Belonging]) -> dict[str
         attempts[place]["losses"].append(_own(loss))
     bodies = [lines.body_of(body["side"], body["content_type"], body["size"], body["data"] or b"")
               for body in found["bodies"]]  # fmt: skip
-    return {"type": "exchange", **_deep(row), "attempts": attempts, "bodies": msgspec.to_builtins(bodies)}
+    return {
+        "type": "exchange",
+        **_deep(row),
+        "attempts": attempts,
+        "bodies": msgspec.to_builtins(bodies, builtin_types=(bytes,)),
+    }
 
 
 def _flat(tokens: lines.Tokens | None, cost: lines.Cost | None) -> dict[str, Any]:
