@@ -114,6 +114,12 @@ def data_folder(environ: Mapping[str, str]) -> Path:
     return (data if data.is_absolute() else Path.home() / ".local/share") / "understudy"
 
 
+def spool(values: settings.Ledger, environ: Mapping[str, str]) -> Path:
+    """The folder of the spool. Asked only where there is a ledger."""
+    found = place(values, environ)
+    return Path() if found is None else found[1] / "ledger-spool"
+
+
 def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger | None:
     """The ledger that `values` mean, started; None if it is off."""
     found = place(values, environ)
@@ -124,7 +130,7 @@ def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger
     kept = ledger.Ledger(
         ledger.Settings(
             url=url,
-            spool=str(folder / "ledger-spool"),
+            spool=str(spool(values, environ)),
             body_bytes=values.largest_body,
             retention=ledger.Retention(
                 bodies_seconds=values.bodies_days * _DAY,

@@ -20,6 +20,13 @@ LONGEST = 200
 SHORTEST_KEY = 32
 
 
+def forms(name: str, key: str) -> tuple[str, ...]:
+    """All that may stand in the ledger for `name`, whatever was set when it was written."""
+    hashed = (kept(name, "hashed", key),) if key else ()
+    plain = f"sha256:{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()}"
+    return tuple(form for form in (name, plain, *hashed) if form)
+
+
 def kept(name: str | None, how: How, key: str) -> str | None:
     """What stands in the ledger for `name`."""
     if not name or how == "none":
