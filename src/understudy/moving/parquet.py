@@ -26,7 +26,6 @@ _MOST_BODIES = 16
 """Rows that are read at once."""
 
 _HEADER, _END = b"understudy.header", b"understudy.end"
-_BEGIN_OF_END = b"PAR1"
 
 _S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 _USED = {"input": _I, "output": _I, "cached_read": _I, "cached_write": _I, "reasoning": _I, "estimated": _B}
@@ -124,11 +123,6 @@ class Writer:
             data = (body.text or "").encode() if body.data is None else body.data
             said = {"exchange": line.id, "side": body.side, "content_type": body.content_type, "size": body.size}
             self._tables["bodies"].add(said | {"data": data}, len(data))
-
-
-def is_export(path: Path) -> bool:
-    """Whether this is a folder with an export in it."""
-    return path.is_dir() and (path / "exchanges.parquet").exists()
 
 
 def read(folder: Path) -> Iterator[Read]:
