@@ -133,7 +133,7 @@ def test_what_is_not_known_is_no_figure_at_all(target, usage):
 @pytest.mark.parametrize(
     ("target", "more"),
     [
-        ("openai/gpt-4-turbo", {"batch": True}),
+        ("bedrock/amazon.nova-lite-v1:0", {"batch": True}),
         ("mistral/mistral-large-latest", {"tier": "priority"}),
         ("vertex/claude-haiku-4-5", {"tier": "flex"}),
     ],

@@ -169,7 +169,14 @@ class Recorder:
             if usage is None and (tokens := _tokens(attempt, exchange)) is not None:
                 usage = Usage(tokens.input, tokens.output, estimated=True)
             seconds = None if attempt.ended is None else attempt.ended - attempt.started
-            attempt.charge = self._prices.charge(attempt.target, usage, at=exchange.wall, seconds=seconds)
+            attempt.charge = self._prices.charge(
+                attempt.target,
+                usage,
+                at=exchange.wall,
+                answered_by=attempt.answered_by,
+                tier=attempt.tier,
+                seconds=seconds,
+            )
         if (hit := exchange.hit) is not None:
             hit.charge = self._prices.charge(hit.target, hit.usage, at=exchange.wall)
 
@@ -260,9 +267,10 @@ def usage_of(attempt: Attempt, exchange: Exchange) -> Usage | None:
     """What an attempt used, as its provider said; None if it did not."""
     if attempt.usage is None and attempt.answer is not None:
         try:
-            attempt.usage = dialects.get(exchange.call.door.dialect).decode_answer(attempt.answer).usage
+            answer = dialects.get(exchange.call.door.dialect).decode_answer(attempt.answer)
         except Malformed:
             return None
+        attempt.usage, attempt.answered_by, attempt.tier = answer.usage, answer.model, answer.service_tier
     return attempt.usage
 
 
