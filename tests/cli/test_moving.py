@@ -79,10 +79,15 @@ def test_what_is_refused_is_told_with_its_place(here, tmp_path):
     done = call(here, "import", tmp_path / "bad.jsonl", code=1)
     assert "1 new, 0 known already, 1 refused" in done.stdout
     assert "line 2: Object missing required field `id`" in done.stderr
-    done = call(here, "import", tmp_path / "bad.jsonl", here[0] / "nothing.jsonl", code=1)
+    done = call(here, "import", tmp_path / "bad.jsonl", tmp_path / "bad.jsonl", code=1)
     assert "bad.jsonl, line 2" in done.stderr
-    assert "nothing.jsonl" in done.stderr
-    call(here, "import", here[0] / "nothing.jsonl", code=2)
+
+
+def test_a_file_that_is_not_there_is_said_before_anything_is_done(here, tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"type": "event", "id": "new", "wall": 1, "kind": "x"}\n')
+    done = call(here, "import", tmp_path / "x.jsonl", tmp_path / "nothing.jsonl", code=2)
+    assert "no file" in done.stderr
+    assert facts(here, "import", tmp_path / "x.jsonl")[0]["new"] == 1
 
 
 def test_an_export_that_is_cut_short_is_told(here, tmp_path):

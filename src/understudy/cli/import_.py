@@ -46,6 +46,9 @@ def import_(
     from understudy.moving.bring import Brought
     from understudy.moving.lines import BadFileError
 
+    for file in files:
+        if not file.exists():
+            fail(f"There is no file {file}: nothing was imported.")
     url, brought = place(config), Brought()
     try:
         with progressing("records", None) as progress:
@@ -57,7 +60,7 @@ def import_(
         fail(f"The ledger takes no more: {error}. What is in stays; run it again for the rest.", 1)
     except (BadFileError, OSError) as error:
         _tell(brought, json=json, dry_run=dry_run)
-        fail(f"{error}", 1 if brought.new or brought.known else 2)
+        fail(f"{error}", 1)
     _tell(brought, json=json, dry_run=dry_run)
     if brought.refused or brought.complete is False:
         raise typer.Exit(1)
