@@ -82,7 +82,7 @@ def priced(target, answer=None, **known):
     for name, value in known.items():
         setattr(attempt, name, value)
     exchange = SimpleNamespace(
-        attempts=[attempt], wall=NOW, call=Call(CHAT % b'"n": 1', {}, surface.door("/v1/chat/completions"))
+        attempts=[attempt], hit=None, wall=NOW, call=Call(CHAT % b'"n": 1', {}, surface.door("/v1/chat/completions"))
     )
     recording.Recorder(None, Ledger()).price(exchange)
     return attempt.charge and float(attempt.charge.usd)
