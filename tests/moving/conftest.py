@@ -1,5 +1,5 @@
 """Both databases, as the ledger's own tests have them."""
 
-from tests.ledger.conftest import postgres_server, url
+from tests.ledger.conftest import url
 
-__all__ = ["postgres_server", "url"]
+__all__ = ["url"]
