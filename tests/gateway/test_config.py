@@ -36,6 +36,11 @@ WRONG = {
     "unknown key of a route": (
         '[routes.a]\ntargets = ["openai/x"]\n<<retires = 1', "routes.a.retires", "Did you mean `retries`?"),
     "unknown key of the defaults": ("[defaults]\n<<targets = []", "defaults.targets", "Settings here"),
+    "hashed users without a key": ('[ledger]\n<<end_users = "hashed"', "no ledger.end_user_key", "openssl rand"),
+    "a key for users that is not set": (
+        '[ledger]\nend_users = "hashed"\n<<end_user_key = "env:NOWHERE"', "NOWHERE, which is not set", "Set NOWHERE"),
+    "a key for users that is guessed": (
+        '[ledger]\nend_users = "hashed"\n<<end_user_key = "short"', "fewer than 32", "nobody can guess"),
     "wrong type": ('[server]\nhost = "127.0.0.1"\n<<port = "4000"', "server.port: expected `int`", "Give a value"),
     "wrong type in a list": ('[server]\nkeys = [\n  "a", # one\n<<  3,\n]', "server.keys[1]", "Give a value"),
     "wrong type in headers": (BOX + '[providers.box.headers]\na = "b"\n<<c = 3', "providers.box.headers.c", "Give"),

@@ -15,6 +15,7 @@ from understudy.cli import (
     explain,
     export,
     feedback,
+    import_,
     init,
     keys,
     log,
@@ -42,6 +43,7 @@ for verb in (
     demo.demo, pull.pull, sim.sim,
 ):  # fmt: skip
     app.command()(verb)
+app.command("import")(import_.import_)
 app.add_typer(target.app, name="target")
 app.add_typer(keys.app, name="keys")
 app.add_typer(cache.app, name="cache")

@@ -14,10 +14,12 @@ from understudy.gateway.routing import Target
 from understudy.gateway.surface import Door
 from understudy.resilience import counted
 
-_ABSENT = msgspec.Raw()
+_ABSENT = msgspec.Raw(b"null")
 
 
 class _Head(msgspec.Struct, gc=False):
+    """`user`, `safety_identifier` and `metadata` may say whose call it is, and are nobody's fault if they are wrong."""
+
     model: str
     stream: bool | None = None
     user: msgspec.Raw = _ABSENT
@@ -29,6 +31,12 @@ class _Turns(_Head, gc=False, kw_only=True):
     messages: list[msgspec.Raw]
 
 
+class _Metadata(msgspec.Struct, gc=False):
+    """Anthropic's. OpenAI's of that name is something else."""
+
+    user_id: str | None = None
+
+
 class BadCallError(Exception):
     """The body cannot be routed. `field` is the JSON path at fault, "" for the body as a whole."""
 
@@ -37,14 +45,6 @@ class BadCallError(Exception):
         super().__init__(message)
 
 
-class _Metadata(msgspec.Struct, gc=False):
-    user_id: str | None = None
-
-
-LONGEST_USER = 256
-"""Characters of a name for an end user: as many as Anthropic's API takes."""
-
-_USER = b"x-understudy-user"
 _HEAD = msgspec.json.Decoder(_Head)
 _TURNS = msgspec.json.Decoder(_Turns)
 _HEADS: Mapping[str, msgspec.json.Decoder[Any]] = {
@@ -55,6 +55,9 @@ _HEADS: Mapping[str, msgspec.json.Decoder[Any]] = {
     surface.OLLAMA: _HEAD,
     surface.COMPLETIONS: _HEAD,
 }
+_NAMES_USERS = frozenset({surface.CHAT, surface.RESPONSES, surface.COMPLETIONS})
+"""Dialects with `safety_identifier`, and `user` before it (OpenAI API reference, "Create chat completion")."""
+
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BYTES = 4
 """Per token, roughly: OpenAI's rule of thumb for English."""
@@ -75,7 +78,7 @@ class Call:
     the same with what URLs name put in its place, by the dialect that wants it so, and what could not be had.
     """
 
-    __slots__ = ("_for", "_renamed", "_request", "_sent", "body", "door", "fetched", "headers", "model", "stream")
+    __slots__ = ("_head", "_renamed", "_request", "_sent", "body", "door", "fetched", "headers", "model", "stream")
 
     def __init__(self, body: bytes, headers: Mapping[bytes, bytes], door: Door) -> None:
         """Raises BadCallError when the body is not a request of the door's dialect."""
@@ -85,8 +88,8 @@ class Call:
         self._renamed: tuple[str, bytes] | None = None
         self._request: Request | None = None
         self._sent: bytes | None = None
+        self._head: _Head | None = None
         self.fetched: dict[str, tuple[Request, tuple[Loss, ...]]] = {}
-        self._for: tuple[msgspec.Raw, ...] = ()
         if door.model is not None:
             try:
                 _MEMBERS.decode(body)
@@ -96,7 +99,7 @@ class Call:
             return
         decoder = _HEADS[door.dialect]
         try:
-            head = decoder.decode(body)
+            head = self._head = decoder.decode(body)
         except _UNREADABLE as error:
             raise _explain(error, body) from None
         if not head.model:
@@ -104,21 +107,8 @@ class Call:
         if decoder is _TURNS and not head.messages:
             raise BadCallError("messages", "`messages` is empty: send at least one message.")
         self.model = head.model
-        self._for = (head.safety_identifier, head.user, head.metadata)
         # Ollama streams unless told otherwise.
         self.stream = head.stream is not False if door.dialect == surface.OLLAMA else bool(head.stream)
-
-    def end_user(self) -> str | None:
-        """Whom the client calls for, as it says in our header or where its own dialect has a place for it."""
-        said = self.headers.get(_USER)
-        if said:
-            return said[:LONGEST_USER].decode("utf-8", "replace")
-        if not self._for:
-            return None
-        identifier, user, metadata = self._for
-        if self.door.dialect == surface.ANTHROPIC:
-            return _text(metadata, _Metadata)
-        return _text(identifier, str) or _text(user, str)
 
     def request(self) -> Request:
         """The call in canonical form. Raises Malformed."""
@@ -140,6 +130,20 @@ class Call:
             members["model"] = msgspec.Raw(msgspec.json.encode(target.model))
             self._renamed = (target.model, msgspec.json.encode(members))
         return self._renamed[1]
+
+    def end_user(self) -> str | None:
+        """Whose call it is, by the name that the application gave: in our header, or where the dialect has it."""
+        given = self.headers.get(b"x-understudy-user")
+        if given:
+            return given.decode("utf-8", "replace")
+        head = self._head
+        if head is None:
+            return None
+        if self.door.dialect == surface.ANTHROPIC:
+            return _name(head.metadata, _Metadata)
+        if self.door.dialect in _NAMES_USERS:
+            return _name(head.safety_identifier, str) or _name(head.user, str)
+        return None
 
     def size(self) -> float:
         """Roughly the tokens of the prompt, as far as its bytes tell. Never much: a picture's bytes are no words."""
@@ -165,14 +169,12 @@ class Call:
         return b"".join([b"%b: %b\r\n" % pair for pair in self.headers.items() if pair[0] in forward])
 
 
-def _text(raw: msgspec.Raw, kind: type[str] | type[_Metadata]) -> str | None:
-    """A short text that may stand there; what is something else is the provider's to refuse."""
+def _name(raw: msgspec.Raw, kind: Any) -> str | None:
     try:
-        found = msgspec.json.decode(raw, type=kind) if raw else None
+        found = msgspec.json.decode(raw, type=kind)
     except _UNREADABLE:
         return None
-    text = found.user_id if isinstance(found, _Metadata) else found
-    return text[:LONGEST_USER] if text else None
+    return found.user_id if isinstance(found, _Metadata) else str(found) or None
 
 
 def _explain(error: Exception, body: bytes) -> BadCallError:

@@ -30,6 +30,7 @@ from understudy.gateway.settings import (
     RouteSettings,
     Server,
 )
+from understudy.ledger import end_users
 from understudy.local import models
 from understudy.providers import auth, catalogue, signing
 from understudy.upstream import split_url
@@ -189,6 +190,7 @@ class _Check:
                 self.sendable(path, _dotted(path), "bearer", reveal(key, self.environ))
         self.redis()
         self.cache()
+        self.end_users()
         for name, provider in self.config.providers.items():
             self.provider(name, provider)
         for name, route in self.config.routes.items():
@@ -239,6 +241,19 @@ class _Check:
         if values.cache not in (None, "off") and store == "none":
             what = f"{_dotted(path)} keeps answers in the cache, and `store` forbids to keep anything"
             raise self.fail((*path, "cache"), what, 'Leave `cache` out, or set `store` to "metadata" or "bodies".')
+
+    def end_users(self) -> None:
+        """Fail unless there is a key to hash the names of users with, where they are to be hashed."""
+        ledger, path = self.config.ledger, ("ledger", "end_user_key")
+        if ledger.end_users != "hashed":
+            return
+        if not ledger.end_user_key:
+            what = 'ledger.end_users is "hashed", and there is no ledger.end_user_key'
+            raise self.fail(("ledger", "end_users"), what, "Add one: `openssl rand -hex 32`, and `env:NAME` for it.")
+        self.secret(path, ledger.end_user_key)
+        if len(reveal(ledger.end_user_key, self.environ)) < end_users.SHORTEST_KEY:
+            what = f"ledger.end_user_key has fewer than {end_users.SHORTEST_KEY} characters"
+            raise self.fail(path, what, "Make one that nobody can guess: `openssl rand -hex 32`.")
 
     def host(self) -> None:
         server = self.config.server

@@ -66,7 +66,6 @@ class OperationCall(Call):
         self.media = headers.get(b"content-type", JSON)
         self.known: dict[str, Any] = {}
         self.fetched = {}
-        self._for = ()
         self._renamed = self._request = self._sent = None
         self.stream = False
         self.model = operation.model(self)

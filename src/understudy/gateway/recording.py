@@ -6,9 +6,11 @@ and marked; a cost that nobody knows is none, never 0.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +24,7 @@ from understudy.gateway import settings
 from understudy.gateway.client import Client, Through
 from understudy.gateway.config import reveal
 from understudy.gateway.record import Attempt, Exchange, Headers, Hit
+from understudy.ledger import end_users
 from understudy.ledger.consent import Store, consent
 from understudy.ledger.cost import Charge, Prices
 
@@ -114,6 +117,12 @@ def data_folder(environ: Mapping[str, str]) -> Path:
     return (data if data.is_absolute() else Path.home() / ".local/share") / "understudy"
 
 
+def spool(values: settings.Ledger, environ: Mapping[str, str]) -> Path:
+    """The folder of the spool. Asked only where there is a ledger."""
+    found = place(values, environ)
+    return Path() if found is None else found[1] / "ledger-spool"
+
+
 def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger | None:
     """The ledger that `values` mean, started; None if it is off."""
     found = place(values, environ)
@@ -124,7 +133,7 @@ def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger
     kept = ledger.Ledger(
         ledger.Settings(
             url=url,
-            spool=str(folder / "ledger-spool"),
+            spool=str(spool(values, environ)),
             body_bytes=values.largest_body,
             retention=ledger.Retention(
                 bodies_seconds=values.bodies_days * _DAY,
@@ -140,8 +149,11 @@ def opened(values: settings.Ledger, environ: Mapping[str, str]) -> ledger.Ledger
 class Recorder:
     """Writes down what is over, as far as its route and its client let it be kept."""
 
-    def __init__(self, kept: ledger.Ledger, values: settings.Ledger) -> None:
+    def __init__(self, kept: ledger.Ledger, values: settings.Ledger, environ: Mapping[str, str] | None = None) -> None:
         self.ledger = kept
+        environ = os.environ if environ is None else environ
+        self.whose = whose(values, environ)
+        self.forms = functools.partial(end_users.forms, key=reveal(values.end_user_key, environ))
         self._values = values
         self._prices = Prices()
 
@@ -162,7 +174,14 @@ class Recorder:
             if usage is None and (tokens := _tokens(attempt, exchange)) is not None:
                 usage = Usage(tokens.input, tokens.output, estimated=True)
             seconds = None if attempt.ended is None else attempt.ended - attempt.started
-            attempt.charge = self._prices.charge(attempt.target, usage, at=exchange.wall, seconds=seconds)
+            attempt.charge = self._prices.charge(
+                attempt.target,
+                usage,
+                at=exchange.wall,
+                answered_by=attempt.answered_by,
+                tier=attempt.tier,
+                seconds=seconds,
+            )
         if (hit := exchange.hit) is not None:
             hit.charge = self._prices.charge(hit.target, hit.usage, at=exchange.wall)
 
@@ -171,7 +190,7 @@ class Recorder:
         try:
             self.price(exchange)
             if allowed(exchange) != "none":
-                self.ledger.put(recorded(exchange, key=key, seen=seen))
+                self.ledger.put(recorded(exchange, key=key, seen=seen, end_user=self.whose(exchange.call.end_user())))
                 if exchange.hit is not None:
                     self.ledger.put(_event_of(exchange, exchange.hit))
         except Exception:
@@ -200,7 +219,14 @@ def allowed(exchange: Exchange) -> Store:
     return exchange.route.store if asked is None else consent(exchange.route.store, asked=asked.decode("latin-1"))
 
 
-def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = None) -> ledger.Exchange:
+def whose(values: settings.Ledger, environ: Mapping[str, str]) -> Callable[[str | None], str | None]:
+    """What `values` let be kept of the name that an application gave its user."""
+    return functools.partial(end_users.kept, how=values.end_users, key=reveal(values.end_user_key, environ))
+
+
+def recorded(
+    exchange: Exchange, *, key: str | None = None, seen: Seen | None = None, end_user: str | None = None
+) -> ledger.Exchange:
     """The record of `exchange`. With `seen`, its bodies too, as they were: the process that writes packs them."""
     call, route, last = exchange.call, exchange.route, exchange.attempts[-1] if exchange.attempts else None
     attempts = tuple(_attempt(attempt, exchange) for attempt in exchange.attempts)
@@ -222,7 +248,7 @@ def recorded(exchange: Exchange, *, key: str | None = None, seen: Seen | None = 
         key=key,
         session=_text(call.headers.get(b"x-understudy-session")),
         task=_text(call.headers.get(b"x-understudy-task")),
-        end_user=call.end_user(),
+        end_user=end_user,
         tags=_tags(call.headers.get(b"x-understudy-tags")),
         tokens=tokens,
         cost=cost,
@@ -246,9 +272,10 @@ def usage_of(attempt: Attempt, exchange: Exchange) -> Usage | None:
     """What an attempt used, as its provider said; None if it did not."""
     if attempt.usage is None and attempt.answer is not None:
         try:
-            attempt.usage = dialects.get(exchange.call.door.dialect).decode_answer(attempt.answer).usage
+            answer = dialects.get(exchange.call.door.dialect).decode_answer(attempt.answer)
         except Malformed:
             return None
+        attempt.usage, attempt.answered_by, attempt.tier = answer.usage, answer.model, answer.service_tier
     return attempt.usage
 
 

@@ -110,6 +110,17 @@ class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[float, Meta(gt=0, le=36500)] | None,
         Meta(description="Days for which exchanges are kept. Default: for ever."),
     ] = None
+    end_users: Annotated[
+        Literal["given", "hashed", "none"],
+        Meta(
+            description="What is kept of the name that an application gives its user: the name as `given`, `hashed` "
+            "under `end_user_key`, or `none`."
+        ),
+    ] = "given"
+    end_user_key: Annotated[
+        str,
+        Meta(description="The secret for `hashed`, 32 characters or more, or `env:NAME`. All replicas need the same."),
+    ] = ""
 
 
 class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -324,11 +324,23 @@ def _card(provider: str, model: str, minute: int, tier: str | None, *, batch: bo
         context["processing"] = "batch"
     if speed is not None:
         context["speed"] = speed
-    if not any(info is own for own in row.models):
-        context = {}  # lent by another provider, whose tiers are not this one's
-    prices = info.get_prices(dt.datetime.fromtimestamp(minute * 60, dt.UTC), context or None)
+    now = dt.datetime.fromtimestamp(minute * 60, dt.UTC)
+    lent = not any(info is own for own in row.models)  # by another provider, whose tiers are not this one's
+    if context and (lent or not _has(info, context, now)):
+        return None
+    prices = info.get_prices(now, context or None)
     known = {name: price for name, price in vars(prices).items() if price is not None}
     return _compiled(known, sound=row.id in data().sound.names)
+
+
+def _has(info: ModelInfo, context: Mapping[str, str], now: dt.datetime) -> bool:
+    """Whether the list has prices for each of the circumstances: else it would give the standard ones."""
+    active = [
+        variant.when
+        for variant in info.price_variants or ()
+        if variant.constraint is None or variant.constraint.active(now)
+    ]
+    return all(any(when.get(name) == value for when in active) for name, value in context.items())
 
 
 def _compiled(prices: Mapping[str, Decimal | TieredPrices], *, sound: bool = False) -> _Card | None:

@@ -49,6 +49,11 @@ def exchanges(asked: Asked) -> Any:
 
     which = questions.given(asked.query)
     limit, after = which.pop("limit"), which.pop("after", None)
+    if "end_user" in which:
+        which["end_user"] = _recorder(asked).whose(which["end_user"])
+        if which["end_user"] is None:
+            why = "The ledger keeps no end users: `ledger.end_users` is `none`."
+            raise RefusedError(400, "invalid_value", why, param="end_user")
     with _connected(asked) as connection:
         page = queries.page(connection, queries.Filter(**which), after=after, limit=limit)
     return {"exchanges": _told(page.lines, list[answers.Exchange]), "next": page.next}
@@ -129,13 +134,14 @@ def purge(asked: Asked) -> Any:
 
     given = questions.given(asked.body)
     confirmed = given.pop("confirm")
-    which = purging.Which(**given)
-    if which.everything:
+    user = given.pop("end_user", None)
+    which = purging.Which(**given, end_user=() if user is None else _recorder(asked).forms(user))
+    if not which.by:
         why = f"Say what to delete: one of {', '.join(questions.NARROWED)}."
         raise RefusedError(400, "invalid_body", why, param="before")
     with _connected(asked, writing=confirmed) as connection:
         if confirmed:
-            rows = purging.purge(connection, which, clock.wall(), asked.actor)
+            rows = purging.purge(connection, which, clock.wall(), asked.actor).deleted
         else:
             rows = purging.counted(connection, which)
         left = purging.matching(connection, which)
