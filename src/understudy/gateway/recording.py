@@ -42,6 +42,11 @@ CACHE = "cache"
 _MESSAGE = 500
 """Characters of a provider's message that are kept: they may quote the prompt."""
 
+_MARKS = frozenset((b"x-understudy-session", b"x-understudy-task", b"x-understudy-tags"))
+"""Headers by which clients group their calls; most send none of them."""
+
+_UNMARKED: Mapping[bytes, bytes] = {}
+
 _BYTES = 4
 """Per token, roughly: OpenAI's rule of thumb for English."""
 
@@ -228,13 +233,14 @@ def recorded(
     exchange: Exchange, *, key: str | None = None, seen: Seen | None = None, end_user: str | None = None
 ) -> ledger.Exchange:
     """The record of `exchange`. With `seen`, its bodies too, as they were: the process that writes packs them."""
-    call, route, last = exchange.call, exchange.route, exchange.attempts[-1] if exchange.attempts else None
-    attempts = tuple(_attempt(attempt, exchange) for attempt in exchange.attempts)
-    tokens = attempts[-1].tokens if attempts else None
-    cost = _sum(attempts)
+    call, route = exchange.call, exchange.route
+    attempts = tuple([_attempt(attempt, exchange) for attempt in exchange.attempts])
+    last = attempts[-1] if attempts else None
+    tokens, cost = last.tokens if last is not None else None, _sum(attempts)
     if exchange.hit is not None:  # nobody was called: that costs nothing, and is known
         tokens, cost = ledger.Tokens(0, 0), ledger.Cost(0.0, CACHE)
     seams = exchange.splice.seams if exchange.splice is not None else ()
+    marks = _UNMARKED if _MARKS.isdisjoint(call.headers) else call.headers
     return ledger.Exchange(
         id=exchange.id,
         wall=exchange.wall,
@@ -246,15 +252,15 @@ def recorded(
         status=exchange.status,
         target=CACHE if exchange.hit is not None else last.target if last is not None else None,
         key=key,
-        session=_text(call.headers.get(b"x-understudy-session")),
-        task=_text(call.headers.get(b"x-understudy-task")),
+        session=_text(marks.get(b"x-understudy-session")),
+        task=_text(marks.get(b"x-understudy-task")),
         end_user=end_user,
-        tags=_tags(call.headers.get(b"x-understudy-tags")),
+        tags=_tags(marks.get(b"x-understudy-tags")),
         tokens=tokens,
         cost=cost,
-        first_content=_since(exchange, last.first_content if last is not None else None),
-        total=_since(exchange, exchange.ended),
-        seams=tuple(_seam(seam, exchange) for seam in seams),
+        first_content=last.first_content if last is not None else None,
+        total=None if exchange.ended is None else exchange.ended - exchange.started,
+        seams=tuple([_seam(seam, exchange) for seam in seams]),
         attempts=attempts,
         bodies=_bodies(exchange, seen) if seen is not None else (),
     )
@@ -272,22 +278,23 @@ def usage_of(attempt: Attempt, exchange: Exchange) -> Usage | None:
     """What an attempt used, as its provider said; None if it did not."""
     if attempt.usage is None and attempt.answer is not None:
         try:
-            answer = dialects.get(exchange.call.door.dialect).decode_answer(attempt.answer)
+            figures = dialects.answer_figures(exchange.call.door.dialect, attempt.answer)
         except Malformed:
             return None
-        attempt.usage, attempt.answered_by, attempt.tier = answer.usage, answer.model, answer.service_tier
+        attempt.usage, attempt.answered_by, attempt.tier = figures
     return attempt.usage
 
 
 def _attempt(attempt: Attempt, exchange: Exchange) -> ledger.Attempt:
-    fault = attempt.fault
+    fault, began = attempt.fault, exchange.started
+    ended, connected, head, first = attempt.ended, attempt.connected, attempt.head, attempt.first_content
     return ledger.Attempt(
         target=attempt.target,
-        started=attempt.started - exchange.started,
-        ended=_since(exchange, attempt.ended),
-        connected=_since(exchange, attempt.connected),
-        head=_since(exchange, attempt.head),
-        first_content=_since(exchange, attempt.first_content),
+        started=attempt.started - began,
+        ended=None if ended is None else ended - began,
+        connected=None if connected is None else connected - began,
+        head=None if head is None else head - began,
+        first_content=None if first is None else first - began,
         reaction=attempt.action,
         fault=fault.kind if fault is not None else None,
         fault_phase=fault.phase if fault is not None else None,
@@ -322,6 +329,8 @@ def _cost(charge: Charge | None) -> ledger.Cost | None:
 
 def _sum(attempts: tuple[ledger.Attempt, ...]) -> ledger.Cost | None:
     """The cost of all attempts that may be billed: those that gave content. Unknown if that of one is."""
+    if len(attempts) == 1:
+        return attempts[0].cost
     billed = [attempt.cost for attempt in attempts if attempt.first_content is not None or attempt.cost is not None]
     known = [cost for cost in billed if cost is not None]
     if not known or len(known) < len(billed):
@@ -354,14 +363,12 @@ def _bodies(exchange: Exchange, seen: Seen) -> tuple[ledger.Body, ...]:
     return (request, answer)
 
 
-def _since(exchange: Exchange, moment: float | None) -> float | None:
-    return None if moment is None else moment - exchange.started
-
-
 def _text(value: bytes | None) -> str | None:
     return None if not value else value[:200].decode("utf-8", "replace")
 
 
 def _tags(value: bytes | None) -> tuple[str, ...]:
-    words = (_text(word.strip()) for word in (value or b"").split(b","))
+    if not value:
+        return ()
+    words = (_text(word.strip()) for word in value.split(b","))
     return tuple(word for word in words if word)[:20]

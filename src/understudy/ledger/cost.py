@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 MICRO = 1_000_000
 _MILLION = Decimal(1_000_000)
 _HOUR = Decimal(3600)
+_NOTHING = Decimal(0)
 
 _KEPT = 4096
 """Prices that are remembered. Clients may ask for any name, so there must be an end."""
@@ -134,11 +135,10 @@ def data() -> Data:
 
 
 class _Step(msgspec.Struct, frozen=True):
-    """`unit` at `price` per `per`, less what the steps `less` have counted. `tiers` by input tokens, highest first."""
+    """`unit` at `rate` each, less what the steps `less` have counted. `tiers` by input tokens, highest first."""
 
     unit: str
-    price: Decimal
-    per: Decimal
+    rate: Decimal
     less: tuple[int, ...]
     tiers: tuple[tuple[int, Decimal], ...] = ()
 
@@ -357,10 +357,10 @@ def _compiled(prices: Mapping[str, Decimal | TieredPrices], *, sound: bool = Fal
         unit, price = units[name], prices[name]
         tiers: tuple[tuple[int, Decimal], ...] = ()
         if isinstance(price, TieredPrices):
-            tiers = tuple((tier.start, tier.price) for tier in reversed(price.tiers))
+            tiers = tuple((tier.start, tier.price / unit.per) for tier in reversed(price.tiers))
             price = price.base
         less = tuple(place for place in range(number) if is_descendant_or_self(unit, units[order[place]]))
-        steps.append(_Step(unit.usage_key, price, Decimal(unit.per), less, tiers))
+        steps.append(_Step(unit.usage_key, price / unit.per, less, tiers))
     return _Card(tuple(steps), frozenset(step.unit for step in steps), sound)
 
 
@@ -377,7 +377,7 @@ def _cost(card: _Card, usage: Usage) -> Decimal | None:
     counts = _counts(card, usage)
     if counts is None:
         return None
-    usd = Decimal(0)
+    usd = _NOTHING
     left: list[int] = []
     for step in card.steps:
         count = counts.get(step.unit, 0)
@@ -387,33 +387,32 @@ def _cost(card: _Card, usage: Usage) -> Decimal | None:
             return None  # parts that are more than their whole: such usage means nothing
         left.append(count)
         if count:
-            price = step.price
+            rate = step.rate
             for start, higher in step.tiers:
                 if counts["input_tokens"] > start:
-                    price = higher
+                    rate = higher
                     break
-            usd += price * count / step.per
+            usd += rate * count
     return usd
-
-
-_PAIRS = (
-    ("cache_read_tokens", "cached_read"),
-    ("cache_write_tokens", "cached_write"),
-    ("input_audio_tokens", "audio_input"),
-    ("output_audio_tokens", "audio_output"),
-    ("output_reasoning_tokens", "reasoning"),
-)
 
 
 def _counts(card: _Card, usage: Usage) -> dict[str, int] | None:
     """Usage in the list's units; None where something was used that has no price, or nobody counted what has one."""
-    counts = {"requests": 1}
-    for unit, count in (("input_tokens", usage.input), ("output_tokens", usage.output)):
-        if (count is None) if unit in card.units else count:
-            return None
-        counts[unit] = count or 0
-    for unit, name in _PAIRS:
-        counts[unit] = getattr(usage, name) or 0
+    read, made = usage.input, usage.output
+    if (read is None) if "input_tokens" in card.units else read:
+        return None
+    if (made is None) if "output_tokens" in card.units else made:
+        return None
+    counts = {
+        "requests": 1,
+        "input_tokens": read or 0,
+        "output_tokens": made or 0,
+        "cache_read_tokens": usage.cached_read or 0,
+        "cache_write_tokens": usage.cached_write or 0,
+        "input_audio_tokens": usage.audio_input or 0,
+        "output_audio_tokens": usage.audio_output or 0,
+        "output_reasoning_tokens": usage.reasoning or 0,
+    }
     if (counts["input_audio_tokens"] or counts["output_audio_tokens"]) and not _hear(card, usage, counts):
         return None
     for unit, path in data().counts.items() if usage.extra else ():
