@@ -24,6 +24,14 @@ def test_what_happened_can_be_scraped():
         assert line in text
 
 
+def test_tokens_of_whole_answers_are_counted_without_a_ledger_too():
+    with Running(BOTH + route("second/ok")) as gateway:
+        gateway.call(lambda: measure(gateway.gateway, {}))
+        used = gateway.chat("r").json()["usage"]
+        text = gateway.http.get("/metrics").text
+    assert f'understudy_tokens_total{{kind="output",target="second/ok"}} {used["completion_tokens"]}.0' in text
+
+
 def test_each_exchange_is_a_line_where_that_is_wanted(capsys):
     with Running("[server]\nlog_exchanges = true\n" + BOTH + route("first/overloaded", "second/ok")) as gateway:
         gateway.call(lambda: measure(gateway.gateway, {}))

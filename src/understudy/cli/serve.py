@@ -36,6 +36,7 @@ def serve(
     import uvloop
 
     from understudy.gateway.config import ConfigError, listening
+    from understudy.telemetry.otel import NoSdkError
 
     loaded = read(config)
     try:
@@ -45,6 +46,8 @@ def serve(
     _open_files()
     try:
         uvloop.run(_serve(loaded, located(config)))
+    except NoSdkError as error:
+        fail(str(error))
     except OSError as error:
         server = loaded.config.server
         why = (error.strerror or str(error)).lower()

@@ -49,7 +49,7 @@ from understudy.upstream import Client as Transport
 
 if TYPE_CHECKING:
     from understudy.telemetry.metrics import Metrics
-    from understudy.telemetry.traces import Traces
+    from understudy.telemetry.told import Telling
 
 log = logging.getLogger("understudy")
 
@@ -88,7 +88,7 @@ class Gateway:
         self.recorder: recording.Recorder | None = None
         self.authorization = Authorization(api_keys, admin_keys)
         self.metrics: Metrics | None = None
-        self.traces: Traces | None = None
+        self.otel: Telling | None = None
         self.leaving = False  # told to stop: `/readyz` says so, and calls are still taken
         self.stopping = False  # no further call is taken
         self.open = 0
@@ -520,8 +520,8 @@ class Gateway:
             await self.cache.close()
         if self.authorization.admission is not None:
             await self.authorization.admission.close()
-        if self.traces is not None:
-            await asyncio.to_thread(self.traces.close)
+        if self.otel is not None:
+            await asyncio.to_thread(self.otel.close)
         await self.transport.close()
         for engine in self._engines.values():
             await engine.stop()
