@@ -76,7 +76,7 @@ async def one_round(gateway: Running, core: int | None, options: argparse.Namesp
     writers = descendants(gateway.process.pid)
     before, written = spent(gateway.process.pid), sum(map(spent, writers))
     command = [sys.executable, str(HERE / "load.py"), str(gateway.port), options.kind, "--connections", "64"]
-    command += ["--warm", "0", "--seconds", str(options.seconds)]
+    command += ["--warm", "0.3", "--seconds", str(options.seconds)]
     out = await output(command, core, folder, options.seconds + load.DRAIN + 60)
     counted = msgspec.json.decode(out, type=load.Counted)
     if counted.bad or not counted.answers:

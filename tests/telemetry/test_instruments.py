@@ -1,5 +1,7 @@
 """Metrics for OpenTelemetry: the conventions' names, units, buckets and attributes, as a receiver reads them."""
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("opentelemetry.sdk.metrics")
@@ -155,3 +157,8 @@ def test_hostile_names_have_an_end_and_no_secret_gets_out(exported):
     models = {attributes(point)["gen_ai.request.model"] for point in got.points("gen_ai.client.operation.duration")}
     assert OTHER in models
     assert len(models) <= 51
+
+
+def test_every_metric_is_documented():
+    page = (Path(__file__).parents[2] / "docs/guides/telemetry.md").read_text()
+    assert not [name for name in (*instruments.HISTOGRAMS, *instruments.COUNTERS) if f"`{name}`" not in page]
