@@ -142,7 +142,9 @@ def usage(
     sums: dict[tuple[Any, ...], list[Any]] = {}
     for query in _parts(by, since, until, wanted):
         for row in connection.execute(query if most is None else query.limit(most + 1)):
-            group, values = tuple(row[: len(by)]), list(row[len(by) :])
+            # The tables of hours have "" for what was not given; to say so in SQL takes a tenth more of their time.
+            group = tuple([value or None if name in _NULLABLE else value for name, value in zip(by, row, strict=False)])
+            values = list(row[len(by) :])
             if not values[0]:
                 continue  # sums over nothing at all
             so_far = sums.get(group)
@@ -236,7 +238,7 @@ def _from_hours(by: Sequence[By], first: int | None, last: int | None, wanted: d
         elif name == "hour":
             groups.append(table.c.hour)
         else:
-            groups.append(func.nullif(of[name], "") if name in _NULLABLE else of[name])
+            groups.append(of[name])
     query = select(*groups, *(func.sum(table.c[name]) for name in SUMS))
     if table is hours_by:
         query = query.where(hours_by.c.dimension == named[0])

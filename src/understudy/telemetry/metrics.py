@@ -55,8 +55,6 @@ _GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "understudy_target_in_flight": ("Attempts under way at a target.", ("target",)),
 }
 
-TOKENS = ("input", "output", "cached_read", "cached_write", "reasoning")
-
 
 def names() -> frozenset[str]:
     """Every series that there can be, as a query names it."""
@@ -141,8 +139,12 @@ class Metrics(Collector):
 
     def _tokens(self, usage: Usage, target: str) -> None:
         counts = self._counts["understudy_tokens"]
-        for kind, count in zip(
-            TOKENS, (usage.input, usage.output, usage.cached_read, usage.cached_write, usage.reasoning), strict=True
+        for kind, count in (
+            ("input", usage.input),
+            ("output", usage.output),
+            ("cached_read", usage.cached_read),
+            ("cached_write", usage.cached_write),
+            ("reasoning", usage.reasoning),
         ):
             if count:
                 key = (target, kind)
