@@ -83,6 +83,20 @@ def test_spans_and_metrics_reach_a_collector(monkeypatch):
     assert {headers.get("x-token") for headers in got.headers} == {"abc"}
 
 
+def test_the_environment_may_give_it_another_name(monkeypatch):
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "front door")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+    with collector() as got:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", f"{got.url}/v1/metrics")
+        environ = {"OTEL_METRICS_EXPORTER": "otlp"}
+        made = otel.telling(environ, "1.2.3", routes=Names(["gpt-5"]), targets=Names(["openai/gpt-5"]))
+        made.observe(exchange(attempt()))
+        made.close()
+    (resource, *_) = got.resources()
+    assert resource["service.name"] == "front door"
+    assert resource["deployment.environment.name"] == "test"
+
+
 def test_a_running_gateway_exports_what_happened_and_passes_the_context_on(monkeypatch):
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     headers = {
@@ -95,6 +109,7 @@ def test_a_running_gateway_exports_what_happened_and_passes_the_context_on(monke
         with Running(BOTH + route("first/overloaded", "second/ok")) as gateway:
             gateway.call(lambda: measure(gateway.gateway, environ))
             gateway.exchange(gateway.chat("r", headers=headers))
+            assert "understudy_otel_lost 0.0" in gateway.http.get("/metrics").text
             (sent,) = gateway.b.requests
     assert sent.headers["traceparent"] == headers["traceparent"]
     assert sent.headers["tracestate"] == "vendor=1"

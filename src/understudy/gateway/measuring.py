@@ -23,7 +23,7 @@ def measure(gateway: Gateway, environ: Mapping[str, str]) -> None:
         names_of_targets=targets,
         targets=lambda: admin.targets(gateway.routing, gateway.health),
         open_calls=lambda: gateway.open,
-        extra=lambda: {**_of_ledger(gateway), **_of_cache(gateway)},
+        extra=lambda: {**_of_ledger(gateway), **_of_cache(gateway), **_of_otel(gateway)},
     )
     observers = [gateway.metrics.observe]
     if gateway.routing.config.server.log_exchanges:
@@ -59,6 +59,10 @@ def _of_cache(gateway: Gateway) -> Mapping[str, float]:
     if gateway.cache is None:
         return {}
     return {"understudy_cache_failed": gateway.cache.failed, "understudy_cache_lost": gateway.cache.lost}
+
+
+def _of_otel(gateway: Gateway) -> Mapping[str, float]:
+    return {} if gateway.otel is None else {"understudy_otel_lost": gateway.otel.lost}
 
 
 def _print(line: str) -> None:

@@ -70,6 +70,7 @@ _EXTRA: Mapping[str, str] = {
     "understudy_ledger_lost": "Records that could not be kept.",
     "understudy_cache_failed": "Look-ups that the cache did not answer, or not in time.",
     "understudy_cache_lost": "Answers that were to be kept in the cache and could not be.",
+    "understudy_otel_lost": "Exchanges that OpenTelemetry was not told of, for want of time or by a mistake.",
 }
 """Gauges that the gateway may hand over by these names, as `extra`."""
 

@@ -99,4 +99,7 @@ def meter_provider(version: str) -> MeterProvider:
 def _resource(version: str) -> Resource:
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415  an extra
 
-    return Resource.create({"service.name": "understudy", "service.version": version})
+    made = Resource.create({"service.version": version})
+    if str(made.attributes["service.name"]).startswith("unknown_service"):  # the environment gives no other name
+        made = made.merge(Resource({"service.name": "understudy"}))
+    return made

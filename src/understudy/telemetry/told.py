@@ -21,7 +21,7 @@ from understudy.telemetry.over import Names, Over
 log = logging.getLogger("understudy")
 
 _WAITING = 10_000
-"""Exchanges that may wait for the thread. At 100 µs each that is a second."""
+"""Exchanges that may wait for the thread. At 150 µs each that is a second and a half."""
 
 PROVIDERS: Mapping[str, str] = {
     "openai": "openai",
