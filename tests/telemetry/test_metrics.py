@@ -120,7 +120,7 @@ def test_clients_add_no_series_by_what_they_send():
 def test_labels_are_none_but_those_with_an_end():
     tables = (metrics._COUNTERS, metrics._HISTOGRAMS, metrics._GAUGES)
     labels = {label for table in tables for _, of in table.values() for label in of}
-    assert labels == {"route", "target", "dialect", "outcome", "reaction", "kind", "way", "state"}
+    assert labels == {"route", "target", "dialect", "outcome", "reaction", "kind", "way", "state", "result"}
 
 
 def test_a_name_that_nobody_answered_to_is_not_shown():
