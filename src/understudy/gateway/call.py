@@ -170,6 +170,8 @@ class Call:
 
 
 def _name(raw: msgspec.Raw, kind: Any) -> str | None:
+    if raw is _ABSENT:
+        return None  # as in most calls, and sooner than to read and refuse it
     try:
         found = msgspec.json.decode(raw, type=kind)
     except _UNREADABLE:
