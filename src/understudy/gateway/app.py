@@ -271,8 +271,8 @@ class Gateway:
     def _over(self, exchange: Exchange, seen: recording.Seen | None, key: str | None) -> None:
         """Have `exchange` told of at the loop's next turn, together with all others that end in this one.
 
-        Calls run none of the code that does so. One at a time has to fetch it back into the processor's caches each
-        time, which takes as long again as to run it.
+        Calls run none of the code that does so. One at a time would have to fetch it back into the processor's caches
+        each time.
         """
         if not self._ended:
             asyncio.get_running_loop().call_soon(self._tell)
