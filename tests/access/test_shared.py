@@ -311,7 +311,7 @@ def test_500_clients_of_two_processes_stay_within_rate_and_budget(server):
 
 def test_a_url_that_is_none_of_redis_is_refused():
     with pytest.raises(ValueError, match="scheme"):
-        Shared("http://127.0.0.1/", local=Local())
+        Shared("http://127.0.0.1/", local=Local(), patience=1)
 
 
 def test_a_call_that_is_cancelled_while_it_waits_takes_nothing(server):

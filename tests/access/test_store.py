@@ -9,6 +9,7 @@ import pytest
 
 from understudy import clock
 from understudy.access import Budget, Denied, Key, Limit, Local, Ring
+from understudy.access import database
 from understudy.access import store as stores
 from understudy.access.keys import ROTATED
 from understudy.access.store import Keeper, Store, StoreError
@@ -177,7 +178,7 @@ def test_a_running_gateway_sees_changes_and_writes_down_what_was_used(store, pat
 
 
 def test_a_store_that_is_locked_stops_nobody_and_nothing_is_missed(path, caplog, monkeypatch):
-    monkeypatch.setattr(stores, "BUSY", 0.01)
+    monkeypatch.setattr(database, "BUSY", 0.01)
     store = Store(path)
     _, secret = store.create("mine")
     shown = secret.reveal().encode()

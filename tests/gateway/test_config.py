@@ -113,7 +113,7 @@ WRONG = {
                              "Set DEEPSEEK_API_KEY in the environment, or `api_key` in [providers.deepseek]"),
     "a substitute without key": ('[defaults]\n<<substitutes = ["xai/grok-4"]', "xai needs a key", "XAI_API_KEY"),
     "a target without address": ('[routes.a]\n<<targets = ["azure/x"]', "azure needs AZURE_OPENAI_ENDPOINT", "Set"),
-    "the embedded engine": ("<<[providers.local]\ncooldown = false", "takes no settings", "Remove the table"),
+    "the embedded engine": ("<<[providers.local]\ncooldown = false", "takes no settings but prices", "Leave nothing but prices"),
     "a local model that is not here": ('[routes.a]\n<<targets = ["local/nowhere"]', "not here", "understudy pull"),
 }  # fmt: skip
 

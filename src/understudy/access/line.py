@@ -31,6 +31,8 @@ PATIENCE = 1.0
 AGAIN = 0.5
 """Seconds between two probes of a Redis that is away."""
 
+_STEPS = 8
+
 WAITING = 20_000
 BATCH = 128
 
@@ -99,9 +101,10 @@ class Line:
 
         self._put(_Asked(script, keys, args, then, kept=False))
         try:
-            # In two halves: where it was this process that was slow, the answer is here already, but unread.
-            for _ in range(2):
-                if (await asyncio.wait({answer}, timeout=self._patience / 2))[0]:
+            # In steps: where it was this process that was slow, the answer is here already, and takes some turns of the
+            # event loop to be read. What Redis had no part in is not taken off its time.
+            for _ in range(_STEPS):
+                if (await asyncio.wait({answer}, timeout=self._patience / _STEPS))[0]:
                     break
         except asyncio.CancelledError:
             _give_up(answer, late)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.keys import StoreOption, facts, location, opened, tell_secret
+from understudy.cli.keys import StoreOption, facts, opened, tell_secret
 from understudy.cli.opening import JsonOption, fail
 
 TEMPLATE = """\
@@ -55,8 +55,7 @@ def init(
     written = _write(config)
     if not json:
         typer.echo(f"{config} is {'written' if written else 'there already, and stays as it is'}.", err=True)
-    beside = location(store, config)
-    with opened(beside, config, make=True) as keys:
+    with opened(store, config, make=True) as keys:
         admins = [record.key for record in keys.records() if record.key.role == "admin"]
         if not admins:
             name = "admin" if all(record.key.name != "admin" for record in keys.records()) else "first admin"
@@ -66,7 +65,7 @@ def init(
             else:
                 tell_secret(record.key, secret, keys, json=False)
     if json:
-        found = {"configuration": str(config), "written": written, "store": str(beside), "key": None if admins else key}
+        found = {"configuration": str(config), "written": written, "store": keys.where, "key": None if admins else key}
         typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     elif admins:
         typer.echo(f"There is an admin key already: {admins[0].name}. `understudy keys` makes others.", err=True)

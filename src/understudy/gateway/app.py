@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from understudy import __version__, clock
+from understudy.access import Crossed, Key
 from understudy.cache import Cache
 from understudy.dialects.wire import Malformed
 from understudy.gateway import (
@@ -25,6 +26,7 @@ from understudy.gateway import (
     operate,
     operation_table,
     patience,
+    pricing,
     recording,
     relay,
     surface,
@@ -85,6 +87,7 @@ class Gateway:
         self.observers: list[Observer] = []
         self.recorder: recording.Recorder | None = None
         self.authorization = Authorization(api_keys, admin_keys)
+        self.prices = pricing.prices(routing.config)
         self.metrics: Metrics | None = None
         self.traces: Traces | None = None
         self.leaving = False  # told to stop: `/readyz` says so, and calls are still taken
@@ -120,6 +123,7 @@ class Gateway:
         self.routing = routing
         self._engines = {**self._engines, **_engines(routing)}  # a model that is gone may still be answering
         self.authorization.take(api_keys, admin_keys)
+        self.prices = pricing.prices(routing.config)
         await listing.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,9 +175,9 @@ class Gateway:
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
-    def admit(self, headers: Mapping[bytes, bytes], door: Door, media: Sequence[bytes] = (operate.JSON,)) -> None:
-        """Whether a call with this head may come in. Raises RefusedError."""
-        self.authorization.check(headers, door.key)
+    def admit(self, headers: Mapping[bytes, bytes], door: Door, media: Sequence[bytes] = (operate.JSON,)) -> Key | None:
+        """Whether a call with this head may come in, and with whose virtual key, if it is one. Raises RefusedError."""
+        key = self.authorization.check(headers, door.key)
         limits = self.routing.config.server
         if self.stopping or self.open >= limits.max_open:
             why = "The gateway is stopping." if self.stopping else "Too many calls are open (server.max_open)."
@@ -182,13 +186,19 @@ class Gateway:
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limits.max_body:
             raise self.too_large()
+        return key
 
     def too_large(self) -> RefusedError:
         limit = self.routing.config.server.max_body
         return RefusedError(413, "body_too_large", f"The body is larger than {limit} bytes (server.max_body).")
 
-    async def call(self, headers: Mapping[bytes, bytes], body: bytes, door: Door, client: Client) -> None:
-        """Answer one call. A task that is cancelled with CLIENT_LEFT ends quietly. Raises RefusedError."""
+    async def call(
+        self, headers: Mapping[bytes, bytes], body: bytes, door: Door, client: Client, key: Key | None
+    ) -> None:
+        """Answer one call, which `admit` let in with `key`. A task that is cancelled with CLIENT_LEFT ends quietly.
+
+        Raises RefusedError.
+        """
         store = self.stored if door.dialect == surface.RESPONSES else None
         if store is not None:
             body = await keeping.expanded(body, headers, store)
@@ -203,7 +213,9 @@ class Gateway:
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
         exchange = Exchange(call, route, self.health)
-        self.authorization.admit(exchange)
+        asking = self.authorization.admit(exchange, key, self.prices)
+        if asking is not None:
+            await asking
         if later:
             await self._begin(exchange, headers, client)
         elif store is None:
@@ -216,16 +228,11 @@ class Gateway:
 
     async def _begin(self, exchange: Exchange, headers: Mapping[bytes, bytes], client: Client) -> None:
         """Let a call run in the background, and tell its client so."""
-        if self.background is None:
-            raise RefusedError(501, "not_supported", "Background responses need server.stored_responses.")
-        if self.background.running >= self.routing.config.server.max_open:
-            raise RefusedError(503, "overloaded", "Too many calls are open (server.max_open).", retry_after="1")
         try:
-            run = self.background.begin(
-                exchange, exchange.call.body, headers, lambda exchange, run: self._run(exchange, run, relay.attempt)
-            )
-        except background.NotBackgroundError as error:
-            raise RefusedError(400, "invalid_body", str(error), param=error.param) from None
+            run = self._started(exchange, headers)
+        except RefusedError:
+            self.authorization.settle(exchange)  # it was admitted, and does not run after all
+            raise
         assert run.task is not None
         self.open += 1
         run.task.add_done_callback(self._closed)
@@ -234,6 +241,18 @@ class Gateway:
             await background.Watch(run).send(client, CLIENT_LEFT, lambda: self.stopping)
         else:
             await client.whole(200, [(b"content-type", b"application/json")], msgspec.json.encode(run.response))
+
+    def _started(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> background.Run:
+        if self.background is None:
+            raise RefusedError(501, "not_supported", "Background responses need server.stored_responses.")
+        if self.background.running >= self.routing.config.server.max_open:
+            raise RefusedError(503, "overloaded", "Too many calls are open (server.max_open).", retry_after="1")
+        try:
+            return self.background.begin(
+                exchange, exchange.call.body, headers, lambda exchange, run: self._run(exchange, run, relay.attempt)
+            )
+        except background.NotBackgroundError as error:
+            raise RefusedError(400, "invalid_body", str(error), param=error.param) from None
 
     def _closed(self, _task: asyncio.Task[None]) -> None:
         self.open -= 1
@@ -262,20 +281,26 @@ class Gateway:
                 if waiting is not None:
                     await waiting.close()
             finally:  # also when it is cancelled once more: by a stop, in the moment when the client leaves
-                exchange.ended = clock.monotonic()
-                key = self.authorization.settle(exchange)
-                if self.recorder is not None:
-                    self.recorder.put(exchange, seen, key)
-                for observer in self.observers:
-                    observer(exchange)
+                self._over(exchange, seen)
+
+    def _over(self, exchange: Exchange, seen: recording.Seen | None) -> None:
+        """The client has its answer: what is to be known of the call is worked out now."""
+        exchange.ended = clock.monotonic()
+        if exchange.verdict is not None or self.recorder is not None or self.metrics is not None:
+            pricing.note(exchange, self.prices)
+        key = self.authorization.settle(exchange)
+        if self.recorder is not None:
+            self.recorder.put(exchange, seen, key)
+        for observer in self.observers:
+            observer(exchange)
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         door = surface.door(_raw_path(scope), scope.get("query_string", b"").decode("latin-1"))
         assert door is not None  # or else `_handler` would not have come here
-        self.admit(headers, door)
+        key = self.admit(headers, door)
         client = AsgiClient(send)
-        await self._answered(scope, receive, lambda body: self.call(headers, body, door, client))
+        await self._answered(scope, receive, lambda body: self.call(headers, body, door, client, key))
 
     async def _operate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Something beside chat; see `operate.py`."""
@@ -287,7 +312,7 @@ class Gateway:
             scope.get("query_string", b""),
         )
         operation = operation.asked_with(headers)
-        self.admit(headers, Door(operation.dialect, key=keys.in_query(query)), operation.media)
+        key = self.admit(headers, Door(operation.dialect, key=keys.in_query(query)), operation.media)
 
         async def answer(body: bytes) -> None:
             try:
@@ -302,7 +327,9 @@ class Gateway:
                 raise RefusedError(501, "not_supported", str(error), param="model") from None
             exchange = Exchange(call, narrow, self.health)
             exchange.left_out = left_out
-            self.authorization.admit(exchange)
+            asking = self.authorization.admit(exchange, key, self.prices)
+            if asking is not None:
+                await asking
             await self._run(exchange, AsgiClient(send, scope.get(SEVER)), operate.attempt)
 
         await self._answered(scope, receive, answer)
@@ -452,10 +479,17 @@ class Gateway:
         left = "" if told["seconds"] is None else f" for {told['seconds']:.0f} s"
         log.warning("%s: %s%s (%s)", told["target"], told["what"], left, told["why"])
 
+    def used_up(self, key: str, crossed: Crossed) -> None:
+        """A budget of a key is used up."""
+        if self.recorder is not None:
+            self.recorder.used_up(key, crossed)
+
     async def _targets(self, scope: Scope, _receive: Receive, send: Send) -> None:
         self.authorization.check_operator(dict(scope["headers"]), scope["method"])
         sharing = None if self.sharing is None else self.sharing.report()
-        await _json(send, {"targets": admin.targets(self.routing, self.health), "sharing": sharing})
+        limits = None if self.authorization.admission is None else self.authorization.admission.report()
+        found = {"targets": admin.targets(self.routing, self.health), "sharing": sharing, "limits": limits}
+        await _json(send, found)
 
     async def _command(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.authorization.check_operator(dict(scope["headers"]), scope["method"])
