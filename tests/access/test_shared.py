@@ -260,6 +260,20 @@ def test_what_waits_is_bounded_and_counted(server, monkeypatch, caplog):
     assert asyncio.run(main())["lost"] >= 3
 
 
+def test_a_gateway_that_is_slow_itself_does_not_take_redis_for_gone(server):
+    async def main():
+        async with Replica(server, patience=0.02, when_gone="closed") as one:
+            asking = asyncio.create_task(one.ask(named("n", limits=(Limit("requests", 5, "minute"),))))
+            for _ in range(5):
+                await asyncio.sleep(0)
+                time.sleep(0.05)  # noqa: ASYNC251  # the event loop is held up longer than the patience lasts
+            return await asking, one.shared.alone
+
+    verdict, alone = asyncio.run(main())
+    assert verdict.ok
+    assert alone == 0
+
+
 CLIENTS = """
 import asyncio, json, sys, time
 from understudy.access import Budget, Key, Limit, Local

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 
 from understudy import clock
-from understudy.access import Budget, Denied, Key, Limit, Local, Ring
-from understudy.access import database
+from understudy.access import Budget, Denied, Key, Limit, Local, Ring, database
 from understudy.access.budgets import Spent
 from understudy.access.keys import ROTATED
 from understudy.access.store import Keeper, Store, StoreError

@@ -113,7 +113,7 @@ WRONG = {
                              "Set DEEPSEEK_API_KEY in the environment, or `api_key` in [providers.deepseek]"),
     "a substitute without key": ('[defaults]\n<<substitutes = ["xai/grok-4"]', "xai needs a key", "XAI_API_KEY"),
     "a target without address": ('[routes.a]\n<<targets = ["azure/x"]', "azure needs AZURE_OPENAI_ENDPOINT", "Set"),
-    "a price below nothing": (BOX + "<<[providers.box.prices]\ninput = -1\noutput = 2", "price `input` is -1", "million"),
+    "a price below nothing": (BOX + "<<[providers.box.prices]\ninput = -1\noutput = 2", "`input` is -1", "million"),
     "half a price": (BOX + "<<[providers.box.prices]\ninput = 1", "need `input` and `output`", "`hour`"),
     "unknown key of prices": (BOX + "[providers.box.prices]\n<<inputs = 1", "prices.inputs", "Did you mean `input`?"),
     "a model's price": (

@@ -116,17 +116,18 @@ def test_what_is_expected_of_answers_is_learnt_from_the_latest():
 
 
 @pytest.mark.parametrize(
-    ("path", "method", "tokens", "known"),
+    ("asked", "tokens", "known"),
     [
-        ("/v1/files", "GET", 0, True),
-        ("/v1/files/file-1", "DELETE", 0, True),
-        ("/v1/batches/batch-1/cancel", "POST", 0, True),
-        ("/v1/embeddings", "POST", 8.75, True),
-        ("/v1/batches", "POST", 8.75, False),
-        ("/v1/images/generations", "POST", 8.75, False),
+        ("GET /v1/files", 0, True),
+        ("DELETE /v1/files/file-1", 0, True),
+        ("POST /v1/batches/batch-1/cancel", 0, True),
+        ("POST /v1/embeddings", 8.75, True),
+        ("POST /v1/batches", 8.75, False),
+        ("POST /v1/images/generations", 8.75, False),
     ],
 )
-def test_what_is_no_chat_takes_what_it_uses(routing, prices, path, method, tokens, known):
+def test_what_is_no_chat_takes_what_it_uses(routing, prices, asked, tokens, known):
+    method, path = asked.split()
     one = operation(routing, path, method)
     assert pricing.counted(one) == tokens
     assert (cost(one, prices) is not None) == known

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections import Counter
 
+import httpx2
 import pytest
 
 from tests.access.test_local import most_in_a_second
@@ -162,8 +163,7 @@ def test_what_one_gateway_spent_the_other_refuses(store, server):
         assert price < 60_000
         answers = []
         for _ in range(40):
-            for running in (one, other):
-                answers.append(running.chat("r", headers=bearer(secret), max_tokens=30))
+            answers += [running.chat("r", headers=bearer(secret), max_tokens=30) for running in (one, other)]
         spent = sum(answer.status_code == 200 for answer in answers) * price
         assert answers[-1].json()["error"]["code"] == answers[-2].json()["error"]["code"] == "budget_exceeded"
         assert 540_000 < spent <= 606_000
@@ -194,7 +194,7 @@ def test_no_call_fails_or_hangs_when_redis_does_and_what_was_spent_is_booked_whe
 
         def spent():
             assert other.chat("r", headers=bearer(secret)).status_code == 200
-            found = other.call(lambda: other.gateway.authorization.admission._shared.spent())
+            found = other.call(shared(other).spent)
             return found[store.record("k").key.id][0].spent
 
         end = time.monotonic() + 20
@@ -221,6 +221,22 @@ def test_closed_refuses_while_redis_is_away_and_opens_when_it_is_back(store, ser
             assert time.monotonic() < end
 
 
+def test_a_client_that_leaves_while_redis_is_asked_takes_nothing(store, server):
+    with two(store, server) as (one, other):
+        secret = made(store, "k", one, other, limits=(Limit("parallel", 1),))
+        server.pause()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            left = pool.submit(httpx2.post, f"{one.url}/v1/chat/completions", json=BODY, headers=bearer(secret),
+                               timeout=0.3, trust_env=False)  # fmt: skip
+            assert isinstance(left.exception(), httpx2.ReadTimeout)
+        assert one.until(lambda: one.gateway.open == 0)
+        server.go_on()
+        end = time.monotonic() + 20
+        while other.chat("r", headers=bearer(secret)).status_code != 200:
+            assert time.monotonic() < end, "its place was not given back"
+        assert [exchange.outcome for exchange in one.exchanges] == []
+
+
 def test_a_gateway_without_redis_says_that_its_limits_are_its_own(store):
     with gateway(store) as one:
         assert limits(one) is None
@@ -240,7 +256,9 @@ DIALECTS = {
 }
 OPENAI = {f"x-ratelimit-{field}-{what}" for field in ("limit", "remaining", "reset") for what in ("requests", "tokens")}
 ANTHROPIC = {
-    f"anthropic-ratelimit-{what}-{field}" for field in ("limit", "remaining", "reset") for what in ("requests", "tokens")
+    f"anthropic-ratelimit-{what}-{field}"
+    for field in ("limit", "remaining", "reset")
+    for what in ("requests", "tokens")
 }
 TOLD = {"anthropic-messages": ANTHROPIC, "gemini": set(), "bedrock-converse": set()}
 

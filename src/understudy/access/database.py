@@ -30,7 +30,7 @@ _CONNECT = 3
 """Seconds in which PostgreSQL takes a connection, or is away."""
 
 _LOCK = 0x756E6465_6B657973
-"""PostgreSQL's advisory lock under which one replica makes the tables while the others wait. The number is ours alone."""
+"""PostgreSQL's advisory lock under which one replica makes the tables while others wait. The number is ours alone."""
 
 Writes = Literal["nothing", "notes", "keys"]
 
@@ -86,7 +86,7 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self, writes: Writes = "nothing") -> Iterator[Connection]:
-        """A transaction. What `writes` waits for others that do; `keys` is seen by those who ask whether they changed."""
+        """A transaction. Who `writes` waits for others who do; `keys` is seen by who asks whether they changed."""
         with self._lock, self._explained(), self._engine.begin() as connection:
             if self._server and writes == "keys":
                 connection.execute(update(state).values(changes=state.c.changes + 1))
@@ -133,7 +133,9 @@ class Database:
         else:
             version = connection.execute(text("PRAGMA user_version")).scalar_one()
         if version is not None and version > VERSION:
-            raise StoreError(f"The key store {self.where} was written by a later version of Understudy. Update this one.")
+            raise StoreError(
+                f"The key store {self.where} was written by a later version of Understudy. Update this one."
+            )
         if not self._server:
             metadata.create_all(connection)
             connection.execute(text(f"PRAGMA user_version = {VERSION}"))

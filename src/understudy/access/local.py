@@ -45,7 +45,7 @@ class Local:
         self._before: Mapping[str, Iterable[Spent]] = {}
 
     def admit(
-        self, key: Key, tokens: float, cost: int | None, now: float, wall: float, whole: float | None = None
+        self, key: Key, tokens: float, cost: int | None, now: float, wall: float, *, whole: float | None = None
     ) -> Verdict:
         """Whether a call may come in that takes about `tokens` and costs about `cost` micro-dollars (None: unknown).
 

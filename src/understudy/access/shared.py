@@ -115,7 +115,7 @@ class Shared:
         lease: int = LEASE,
         tell: Callable[[str, Crossed], None] | None = None,
     ) -> None:
-        """`patience` is how many seconds a call waits for Redis at most. Raises ValueError when `url` is none of Redis."""
+        """`patience`: seconds that a call waits for Redis at most. Raises ValueError when `url` is none of Redis."""
         self._prefix = prefix
         self._local = local
         self._open = when_gone == "open"
@@ -152,7 +152,7 @@ class Shared:
         return {name: rows for name, rows in found.items() if rows}
 
     async def admit(
-        self, key: Key, tokens: float, cost: int | None, now: float, wall: float, whole: float | None = None
+        self, key: Key, tokens: float, cost: int | None, now: float, wall: float, *, whole: float | None = None
     ) -> Verdict:
         """Whether a call may come in; see `Local.admit`."""
         if not key.limits and not key.budgets:
@@ -169,7 +169,7 @@ class Shared:
             return Verdict(key.id, UNAVAILABLE)
         if plan.budgets.purses:
             self._local.know(key, plan.budgets.spent(), wall)
-        return self._local.admit(key, tokens, cost, now, wall, whole)
+        return self._local.admit(key, tokens, cost, now, wall, whole=whole)
 
     def settle(self, verdict: Verdict, tokens: int | None, cost: int | None) -> None:
         """The call has ended; see `Local.settle`. Does not wait: it is booked as soon as Redis takes it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
 
 VERSION = 1
-"""Of these tables, kept in the file's `user_version` or in `state`: a store of a later version is refused, not guessed at."""
+"""Of these tables, kept in the file's `user_version` or in `state`. A later one is refused, not guessed at."""
 
 metadata = MetaData()
 

@@ -132,7 +132,7 @@ class Admission:
             may_use = pricing.expected(exchange, prices, self._lengths.mean(key.id), in_usd=in_usd)
             whole, cost = may_use.tokens, may_use.cost
         limiter = self._shared or self._local
-        return limiter.admit(key, tokens, cost, clock.monotonic(), clock.wall(), whole)
+        return limiter.admit(key, tokens, cost, clock.monotonic(), clock.wall(), whole=whole)
 
     def settle(self, verdict: Verdict, exchange: Exchange) -> None:
         """The call is over, and has been priced."""

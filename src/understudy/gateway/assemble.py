@@ -64,7 +64,9 @@ async def take_keys(gateway: Gateway, loaded: Loaded, environ: Mapping[str, str]
         elif place != admission.place:
             await admission.move(place)
     except StoreError as error:
-        remedy = "`understudy keys create NAME` makes a store; check the path and its rights, or that the server is there."
+        remedy = (
+            "`understudy keys create NAME` makes a store; check the path and its rights, or that the server is there."
+        )
         raise ConfigError(loaded.source, None, f"server.key_store: {error}", remedy) from None
 
 

@@ -24,8 +24,8 @@ from understudy.gateway.recording import tokens_of, usage_of, uses_of
 from understudy.ledger.cost import Charge, Prices
 
 ANSWER = 500.0
-"""Tokens that an answer is taken to have, where neither its call nor the key's other answers tell. Coding agents' answers
-have 415 and 690 on average (SyFI TraceLab, tracelab.cs.washington.edu, "Token length distribution"); chats' are shorter.
+"""Tokens that an answer is taken to have, where neither its call nor the key's other answers tell. Those of two coding
+agents have 415 and 690 on average (SyFI TraceLab, tracelab.cs.washington.edu, "Token length distribution").
 """
 
 _WEIGHT = 0.1
@@ -73,8 +73,8 @@ def counted(exchange: Exchange) -> float:
 
 
 def expected(exchange: Exchange, known: Prices, answer: float, *, in_usd: bool) -> Expected:
-    """What a call may take from budgets. `answer` is how long an answer is expected that has no bound; `in_usd`: whether
-    anybody wants to know what that costs.
+    """What a call may take from budgets. `answer` is how long an answer without a bound is expected to be; `in_usd`:
+    whether anybody wants to know what that costs.
 
     That is what the dearest target of its route would cost. A target without a price does not count, as long as the
     call does not begin there: what it cost at such a one is unknown and stays as it was expected.

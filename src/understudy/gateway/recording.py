@@ -160,7 +160,7 @@ class Recorder:
         return Seen(client, self._values.largest_body)
 
     def put(self, exchange: Exchange, seen: Seen | None, key: str | None = None) -> None:
-        """Hand the record of `exchange` on, which has been priced. Never waits; a mistake in here must not cost a client its answer."""
+        """Hand on the record of `exchange`, which has been priced. Never waits, and never costs a client its answer."""
         try:
             if allowed(exchange) != "none":
                 self.ledger.put(recorded(exchange, key=key, seen=seen, end_user=self._whose(exchange.call.end_user())))
@@ -183,9 +183,8 @@ class Recorder:
         """A budget of a key is used up."""
         detail = {"key": key, "budget": str(crossed.budget), "spent": crossed.spent, "since": crossed.start}
         name = f"{_PREFIX}b{next(_COUNT):08x}"
-        self.ledger.put(
-            ledger.Event(name, clock.wall(), "budget used up", detail=msgspec.json.encode(detail).decode())
-        )
+        text = msgspec.json.encode(detail).decode()
+        self.ledger.put(ledger.Event(name, clock.wall(), "budget used up", detail=text))
 
     def event(self, told: Mapping[str, Any]) -> None:
         """A change of a target's state."""

@@ -45,9 +45,11 @@ _SECTIONS = (
     (
         "[providers.NAME.prices]",
         OwnPrices,
-        "What the models of a provider cost, for servers of one's own or a contract of one's own: `input` and `output`, "
-        '`hour`, or all of them. `[providers.NAME.model_prices."MODEL"]` has the same keys. Also for `local`, the '
-        "embedded engine, whose costs are unknown without.",
+        (
+            "What the models of a provider cost, for a server or a contract of one's own: `input` and `output`, `hour` "
+            'or all. `[providers.NAME.model_prices."MODEL"]` has the same keys. Also for `local`, the embedded '
+            "engine, whose costs are unknown without."
+        ),
     ),
     ("[ledger]", settings.Ledger, "What `serve` keeps of exchanges."),
     ("[cache]", settings.Cache, "Where answers are kept, for routes that have `cache`."),

@@ -85,7 +85,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis_gone: Annotated[
         Literal["open", "closed"],
         Meta(
-            description="What holds for the limits of keys while Redis does not answer. `open`: each replica goes by its "
+            description="What holds for limits of keys while Redis does not answer. `open`: each replica goes by its "
             "own counts. `closed`: calls of keys with limits or budgets are refused (503, `limits_unavailable`)."
         ),
     ] = "open"
@@ -203,7 +203,9 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     model_prices: Annotated[
         dict[str, OwnPrices],
-        Meta(description="The same for single models, which goes before `prices`: `[providers.NAME.model_prices.MODEL]`."),
+        Meta(
+            description="The same for single models, which goes before `prices`: `[providers.NAME.model_prices.MODEL]`."
+        ),
     ] = {}
 
 

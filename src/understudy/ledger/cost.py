@@ -1,6 +1,6 @@
 """What an attempt cost, in US dollars.
 
-Three sources, the first that knows decides: what the provider says it charged; the owner's own prices (`OwnPrices`);
+Three sources, the first that is there decides: the owner's own prices (`OwnPrices`); what the provider says it charged;
 the price list that comes with the package `genai-prices`. The list is the one in the installed package, never fetched
 while running, so a figure can be worked out again from its version. None is an unknown cost, and it is never 0: where
 the model, a count or the price of something that was used is missing, there is no figure rather than a low one.
@@ -71,12 +71,7 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 
 
 class OwnPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the owner says that a target costs: US dollars per million tokens, or per hour of the machine, or both.
-
-        [providers.box.prices]
-        hour = 2.50
-        parallel = 8
-    """
+    """What the owner says that a target costs: US dollars per million tokens, or per hour of the machine, or both."""
 
     input: Annotated[Decimal | None, Meta(description="US dollars for a million tokens of the prompt.")] = None
     output: Annotated[Decimal | None, Meta(description="US dollars for a million tokens of the answer.")] = None
