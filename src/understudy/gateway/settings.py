@@ -81,7 +81,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis_patience: Annotated[
         float,
         Meta(gt=0, le=10, description="Seconds that a call of a key with limits or budgets waits for Redis at most."),
-    ] = 0.05
+    ] = 0.1
     redis_gone: Annotated[
         Literal["open", "closed"],
         Meta(
