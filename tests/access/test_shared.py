@@ -243,6 +243,19 @@ def test_what_was_spent_without_redis_is_booked_when_it_is_back(server, caplog):
     assert "is back" in caplog.text
 
 
+def test_what_redis_was_not_told_by_the_end_is_counted_and_said(server, caplog):
+    async def main():
+        async with Replica(server) as one:
+            verdict = await one.ask(GONE, 1, 20)
+            server.kill()
+            one.settle(verdict, 1, 20)
+            await until(lambda: not one.shared.connected)
+        return one.shared.report()["lost"]
+
+    assert asyncio.run(main()) == 1
+    assert "was not told what 1 calls cost" in caplog.text
+
+
 def test_what_waits_is_bounded_and_counted(server, monkeypatch, caplog):
     from understudy.access import line
 

@@ -9,7 +9,7 @@ import pytest
 from tests.gateway.test_fail_over import route
 from tests.running import TWO, Running
 from understudy.access import Budget, Denied, Limit
-from understudy.access.store import Store
+from understudy.access.store import Store, StoreError
 from understudy.gateway import reloading, settings
 from understudy.gateway.recording import Recorder
 from understudy.ledger import records
@@ -144,6 +144,15 @@ def test_a_call_in_the_background_that_does_not_begin_takes_nothing(tmp_path):
             gateway.http.post("/v1/responses", json=body, headers=headers)
         assert gateway.call(lambda: [one.limits.open for one in account._accounts.values()]) == [0]
         assert gateway.chat("r", headers=headers).status_code == 200
+
+
+def test_a_store_that_is_away_at_the_end_keeps_no_gateway_from_stopping(tmp_path, caplog):
+    async def away():
+        raise StoreError("The key store is away.")
+
+    with Running(f'[server]\nkey_store = "{tmp_path / "keys.sqlite"}"\n' + ROUTES) as gateway:
+        gateway.call(lambda: setattr(gateway.gateway.authorization.admission._keeper, "note", away))
+    assert "is not kept. The key store is away." in caplog.text
 
 
 # -- budgets in USD ----------------------------------------------------------------------------------------------------

@@ -89,6 +89,10 @@ class Line:
         self.up = False
         task.cancel()
         await asyncio.wait({task})
+        left = sum(one.kept for one in self._asked)
+        if left:
+            self.lost += left
+            log.warning("Redis at %s was not told what %d calls cost that have ended.", self._where, left)
         with contextlib.suppress(RedisError, OSError):
             await self._client.aclose()
 
@@ -122,8 +126,8 @@ class Line:
     async def _patient(self, answer: asyncio.Future[Reply | None]) -> None:
         """Wait for an answer until Redis has been silent for `patience`.
 
-        In steps: one that took longer than it should counts little, since then this process was slow, and the answer may
-        be here already and take some turns of the event loop to be read. While Redis answers others, it is their number
+        In steps: one that took longer than it should counts little, since then this process was slow; the answer may be
+        here already, and take some turns of the event loop to be read. While Redis answers others, it is their number
         that takes the time. What Redis had no part in is not taken off its time, for up to `LONGEST` in all.
         """
         step = self._patience / _STEPS
