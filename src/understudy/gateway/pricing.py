@@ -99,8 +99,9 @@ def expected(exchange: Exchange, known: Prices, answer: float, *, in_usd: bool) 
 
 
 def note(exchange: Exchange, known: Prices) -> None:
-    """Write on each attempt what it cost, as far as anybody knows; of estimated tokens, the price of these. Of an answer
-    out of the cache, what it would have cost.
+    """Write on each attempt what it cost, as far as anybody knows; of estimated tokens, the price of these.
+
+    On an answer out of the cache, what it would have cost.
 
     A mistake in here must not cost a client its answer.
     """
