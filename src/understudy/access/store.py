@@ -48,6 +48,14 @@ _LISTS: dict[str, Any] = {"routes": tuple[str, ...], "tags": dict[str, str], "li
                           "budgets": tuple[Budget, ...], "former": tuple[Former, ...]}  # fmt: skip
 
 
+class UnknownKeyError(StoreError):
+    """There is no such key."""
+
+
+class NameTakenError(StoreError):
+    """There is another key of that name."""
+
+
 class Store:
     """The keys at `place`, a file or a `postgresql://` URL; made if it is missing. `where` is what people read of that.
 
@@ -97,7 +105,7 @@ class Store:
             raise StoreError(f"A key needs a name: one line of at most {LONGEST_NAME} characters.")
         with self._transaction("keys") as connection:
             if connection.execute(select(keys.c.id).where(_called(key.name))).first():
-                raise StoreError(f"There is a key named {key.name!r} already. Choose another name.")
+                raise NameTakenError(f"There is a key named {key.name!r} already. Choose another name.")
             connection.execute(insert(keys).values(**_columns(record)))
         return record, secret
 
@@ -145,7 +153,7 @@ class Store:
         row = connection.execute(select(keys).where(_called(name))).first()
         if row is None:
             # What was asked for is not repeated: it may be a key in plain, typed in the wrong place.
-            raise StoreError("There is no key with this name or id. `understudy keys list` shows all.")
+            raise UnknownKeyError("There is no key with this name or id. `understudy keys list` shows all.")
         return _record(row)
 
     def _put(self, connection: Connection, record: Record) -> None:

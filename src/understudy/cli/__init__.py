@@ -14,6 +14,7 @@ from understudy.cli import (
     events,
     explain,
     export,
+    feedback,
     import_,
     init,
     keys,
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 for verb in (
     init.init, serve.serve, check.check, explain.explain, targets.targets, events.events, log.log, usage.usage,
-    export.export, purge.purge,
+    feedback.feedback, export.export, purge.purge,
     demo.demo, pull.pull, sim.sim,
 ):  # fmt: skip
     app.command()(verb)

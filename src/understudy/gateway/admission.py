@@ -23,6 +23,7 @@ from understudy.gateway.settings import Server
 
 if TYPE_CHECKING:
     from understudy.access.shared import Shared
+    from understudy.access.store import Keeper, Store
     from understudy.ledger.cost import Prices
 
 log = logging.getLogger("understudy")
@@ -75,6 +76,16 @@ class Admission:
         self.place, self._store, self._keeper = place, store, keeper
         await asyncio.to_thread(keeper.load)
         self._keeping = asyncio.create_task(keeper.run())
+
+    @property
+    def store(self) -> Store:
+        """For who looks at keys. Its methods wait for the disk: not for the event loop."""
+        return self._store
+
+    @property
+    def keeper(self) -> Keeper:
+        """For who changes keys: so a change is in effect at once."""
+        return self._keeper
 
     def begin(self) -> None:
         """Go on looking for changed keys, and connect to Redis. Called in the event loop."""

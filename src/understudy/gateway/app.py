@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 import msgspec
 
@@ -33,6 +32,8 @@ from understudy.gateway import (
     telling,
 )
 from understudy.gateway import exchange as exchanges
+from understudy.gateway.administration import table
+from understudy.gateway.administration.serving import Desk
 from understudy.gateway.authorization import Authorization
 from understudy.gateway.call import BadCallError, Call
 from understudy.gateway.client import AsgiClient, Client, Receive, Scope, Send
@@ -97,6 +98,7 @@ class Gateway:
         self.background = None if self.stored is None else background.Background(self.stored, CLIENT_LEFT)
         self.sharing: Sharing | None = None
         self.cache: Cache | None = None
+        self._desk = Desk(self)
         self._listing = Listing(routing)
         self._engines = _engines(routing)
         self._paths: dict[str, dict[str, Handler]] = {
@@ -105,10 +107,7 @@ class Gateway:
             **{path: {"GET": self._models} for path in models.LISTS},
             "/api/version": {"GET": self._version},
             "/api/show": {"POST": self._show},
-            "/admin/targets": {"GET": self._targets, "POST": self._command},
-            "/admin/events": {"GET": self._events},
-            "/metrics": {"GET": self._metrics},
-            "/understudy/feedback": {"POST": self._feedback},
+            **{path: dict.fromkeys(methods, self._administer) for path, methods in table.PATHS.items()},
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._ready},
         }
@@ -157,6 +156,9 @@ class Gateway:
         found = operation_table.find(escaped)
         if found is not None:
             return dict.fromkeys(found.methods, self._operate)
+        administered = table.find(escaped)
+        if administered is not None:
+            return dict.fromkeys(administered.methods, self._administer)
         if models.named(path) is not None:
             return {"GET": self._model}
         if path.startswith("/v1/responses/") and path not in counting.PATHS:
@@ -458,18 +460,6 @@ class Gateway:
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
 
-    async def _feedback(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What a client thought of an answer that it had."""
-        headers = self._reader(scope)
-        if self.recorder is None:
-            raise RefusedError(501, "not_supported", "There is no ledger to keep feedback in (`ledger.url`).")
-        try:
-            given = msgspec.json.decode(await self._body(receive), type=recording.Feedback)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RefusedError(400, "invalid_body", f"{error}.") from None
-        key = self.authorization.caller(headers, keys.in_query(scope.get("query_string", b"")))
-        await _json(send, {"id": self.recorder.feedback(given, None if key is None else key.id)})
-
     # -- for operators -------------------------------------------------------------------------------------------------
 
     def _changed(self, change: Change) -> None:
@@ -484,39 +474,15 @@ class Gateway:
         if self.recorder is not None:
             self.recorder.used_up(key, crossed)
 
-    async def _targets(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
-        sharing = None if self.sharing is None else self.sharing.report()
-        limits = None if self.authorization.admission is None else self.authorization.admission.report()
-        found = {"targets": admin.targets(self.routing, self.health), "sharing": sharing, "limits": limits}
-        await _json(send, found)
-
-    async def _command(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
+    async def _administer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = table.find(_raw_path(scope))
+        assert found is not None  # or else `_handler` would not have come here
+        endpoint = found.methods[scope["method"]]
         try:
-            command = msgspec.json.decode(await self._body(receive), type=admin.Command)
-            found = admin.obey(command, self.routing, self.health)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RefusedError(400, "invalid_body", f"{error}.") from None
-        except admin.UnknownTargetError as error:
-            raise RefusedError(404, "target_not_found", str(error), param="target") from None
-        await _json(send, {"targets": found})
-
-    async def _metrics(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
-        if self.metrics is None:
-            raise RefusedError(501, "not_supported", "Figures are kept by `understudy serve`, not here.")
-        from understudy.telemetry.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415  # there by now
-
-        kind = [(b"content-type", CONTENT_TYPE.encode())]
-        await AsgiClient(send).whole(200, kind, exposition(self.metrics))
-
-    async def _events(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
-        since = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("since", ["0"])[0]
-        if not since.isdecimal() or len(since) > 18:
-            raise RefusedError(400, "invalid_value", "`since` must be the number of an event.", param="since")
-        await _json(send, {"events": self.journal.since(int(since)), "started": self.journal.started})
+            answer = await self._desk.answer(endpoint, found.named, scope, lambda: self._body(receive))
+        except _LeftError:
+            return
+        await AsgiClient(send).whole(*answer)
 
     async def _health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await _json(send, {"status": "ok"})
@@ -557,6 +523,7 @@ class Gateway:
         if self.sharing is not None:
             await self.sharing.close()
         await self._listing.close()
+        self._desk.close()
         if self.background is not None:
             await self.background.close()
         if self.stored is not None:

@@ -74,20 +74,25 @@ class Authorization:
         self.admission.settle(exchange.verdict, exchange)
         return exchange.verdict.key
 
-    def check_operator(self, headers: Mapping[bytes, bytes], method: str) -> None:
-        """Whether who asks may see and command targets. Raises RefusedError."""
+    def administers(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a request shows a key of `server.admin_keys`."""
+        return keys.given(headers, None) in self._admin_keys
+
+    def operator(self, headers: Mapping[bytes, bytes], right: Right) -> tuple[str, str | None]:
+        """Who asks for what takes this right: a name for the audit, and a virtual key's id. Raises RefusedError."""
         if not self._keys and not self._admin_keys and self.admission is None:
-            return
+            return "anybody", None
         given = keys.given(headers, None)
         if self.admission is not None and given not in self._admin_keys:
-            self.admission.key(given, "read" if method == "GET" else "operate")
-            return
+            found = self.admission.key(given, right)
+            return found.id, found.id
         if not self._admin_keys:
             why = "Nobody may do this: keys are asked for, and there is no admin key. Set `server.admin_keys`."
             raise RefusedError(403, "no_admin_key", why)
         if given not in self._admin_keys:
             why = "This needs a key of `server.admin_keys`, as `Authorization: Bearer KEY`."
             raise RefusedError(401, "invalid_api_key", why, www_authenticate="Bearer")
+        return "server.admin_keys", None
 
 
 async def _later(exchange: Exchange, asked: Awaitable[Verdict]) -> None:

@@ -66,6 +66,7 @@ class OperationCall(Call):
         self.media = headers.get(b"content-type", JSON)
         self.known: dict[str, Any] = {}
         self.fetched = {}
+        self._head = None
         self._renamed = self._request = self._sent = None
         self.stream = False
         self.model = operation.model(self)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from understudy import clock, dialects, ledger
 from understudy.access import Crossed
@@ -50,11 +51,13 @@ _BYTES = 4
 class Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client says of an exchange. `score` is in [0, 1]; `corrected` is the answer that it should have been."""
 
-    exchange: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-    score: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    label: Annotated[str, msgspec.Meta(max_length=200)] | None = None
-    comment: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
-    corrected: Annotated[str, msgspec.Meta(max_length=1_000_000)] | None = None
+    exchange: Annotated[str, Meta(min_length=1, max_length=100, description="The exchange's id.")]
+    score: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="From 0 to 1.")] = None
+    label: Annotated[Annotated[str, Meta(max_length=200)] | None, Meta(description="A word to group by.")] = None
+    comment: Annotated[Annotated[str, Meta(max_length=10_000)] | None, Meta(description="What there is to say.")] = None
+    corrected: Annotated[
+        Annotated[str, Meta(max_length=1_000_000)] | None, Meta(description="The answer that it should have been.")
+    ] = None
 
 
 class Seen(Through):
@@ -150,7 +153,9 @@ class Recorder:
 
     def __init__(self, kept: ledger.Ledger, values: settings.Ledger, environ: Mapping[str, str] | None = None) -> None:
         self.ledger = kept
-        self._whose = whose(values, os.environ if environ is None else environ)
+        environ = os.environ if environ is None else environ
+        self.whose = whose(values, environ)
+        self.forms = functools.partial(end_users.forms, key=reveal(values.end_user_key, environ))
         self._values = values
 
     def seeing(self, exchange: Exchange, client: Client) -> Seen | None:
@@ -163,7 +168,7 @@ class Recorder:
         """Hand on the record of `exchange`, which has been priced. Never waits, and never costs a client its answer."""
         try:
             if allowed(exchange) != "none":
-                self.ledger.put(recorded(exchange, key=key, seen=seen, end_user=self._whose(exchange.call.end_user())))
+                self.ledger.put(recorded(exchange, key=key, seen=seen, end_user=self.whose(exchange.call.end_user())))
                 if exchange.hit is not None:
                     self.ledger.put(_event_of(exchange, exchange.hit))
         except Exception:
