@@ -94,7 +94,7 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
     kept = recording.opened(loaded.config.ledger, os.environ)
     if kept is not None:
         gateway.recorder = recording.Recorder(kept, loaded.config.ledger)
-        gateway.recorder.load()
+    gateway.prices.load()
     measuring.measure(gateway, os.environ)
     values = loaded.config.server
     server = Server(gateway, host=values.host, port=values.port)

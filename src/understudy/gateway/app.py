@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from understudy import __version__, clock
+from understudy.access import Crossed, Key
 from understudy.cache import Cache
 from understudy.dialects.wire import Malformed
 from understudy.gateway import (
@@ -24,6 +25,7 @@ from understudy.gateway import (
     operate,
     operation_table,
     patience,
+    pricing,
     recording,
     relay,
     surface,
@@ -87,6 +89,7 @@ class Gateway:
         self._ended: list[tuple[Exchange, recording.Seen | None, str | None]] = []
         self.recorder: recording.Recorder | None = None
         self.authorization = Authorization(api_keys, admin_keys)
+        self.prices = pricing.prices(routing.config)
         self.metrics: Metrics | None = None
         self.otel: Telling | None = None
         self.leaving = False  # told to stop: `/readyz` says so, and calls are still taken
@@ -120,6 +123,7 @@ class Gateway:
         self.routing = routing
         self._engines = {**self._engines, **_engines(routing)}  # a model that is gone may still be answering
         self.authorization.take(api_keys, admin_keys)
+        self.prices = pricing.prices(routing.config)
         await listing.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -174,9 +178,9 @@ class Gateway:
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
-    def admit(self, headers: Mapping[bytes, bytes], door: Door, media: Sequence[bytes] = (operate.JSON,)) -> None:
-        """Whether a call with this head may come in. Raises RefusedError."""
-        self.authorization.check(headers, door.key)
+    def admit(self, headers: Mapping[bytes, bytes], door: Door, media: Sequence[bytes] = (operate.JSON,)) -> Key | None:
+        """Whether a call with this head may come in, and with whose virtual key, if it is one. Raises RefusedError."""
+        key = self.authorization.check(headers, door.key)
         limits = self.routing.config.server
         if self.stopping or self.open >= limits.max_open:
             why = "The gateway is stopping." if self.stopping else "Too many calls are open (server.max_open)."
@@ -185,13 +189,19 @@ class Gateway:
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limits.max_body:
             raise self.too_large()
+        return key
 
     def too_large(self) -> RefusedError:
         limit = self.routing.config.server.max_body
         return RefusedError(413, "body_too_large", f"The body is larger than {limit} bytes (server.max_body).")
 
-    async def call(self, headers: Mapping[bytes, bytes], body: bytes, door: Door, client: Client) -> None:
-        """Answer one call. A task that is cancelled with CLIENT_LEFT ends quietly. Raises RefusedError."""
+    async def call(
+        self, headers: Mapping[bytes, bytes], body: bytes, door: Door, client: Client, key: Key | None
+    ) -> None:
+        """Answer one call, which `admit` let in with `key`. A task that is cancelled with CLIENT_LEFT ends quietly.
+
+        Raises RefusedError.
+        """
         store = self.stored if door.dialect == surface.RESPONSES else None
         if store is not None:
             body = await keeping.expanded(body, headers, store)
@@ -206,7 +216,9 @@ class Gateway:
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
         exchange = Exchange(call, route, self.health)
-        self.authorization.admit(exchange)
+        asking = self.authorization.admit(exchange, key, self.prices)
+        if asking is not None:
+            await asking
         if later:
             await self._begin(exchange, headers, client)
         elif store is None:
@@ -219,16 +231,11 @@ class Gateway:
 
     async def _begin(self, exchange: Exchange, headers: Mapping[bytes, bytes], client: Client) -> None:
         """Let a call run in the background, and tell its client so."""
-        if self.background is None:
-            raise RefusedError(501, "not_supported", "Background responses need server.stored_responses.")
-        if self.background.running >= self.routing.config.server.max_open:
-            raise RefusedError(503, "overloaded", "Too many calls are open (server.max_open).", retry_after="1")
         try:
-            run = self.background.begin(
-                exchange, exchange.call.body, headers, lambda exchange, run: self._run(exchange, run, relay.attempt)
-            )
-        except background.NotBackgroundError as error:
-            raise RefusedError(400, "invalid_body", str(error), param=error.param) from None
+            run = self._started(exchange, headers)
+        except RefusedError:
+            self.authorization.settle(exchange)  # it was admitted, and does not run after all
+            raise
         assert run.task is not None
         self.open += 1
         run.task.add_done_callback(self._closed)
@@ -237,6 +244,18 @@ class Gateway:
             await background.Watch(run).send(client, CLIENT_LEFT, lambda: self.stopping)
         else:
             await client.whole(200, [(b"content-type", b"application/json")], msgspec.json.encode(run.response))
+
+    def _started(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> background.Run:
+        if self.background is None:
+            raise RefusedError(501, "not_supported", "Background responses need server.stored_responses.")
+        if self.background.running >= self.routing.config.server.max_open:
+            raise RefusedError(503, "overloaded", "Too many calls are open (server.max_open).", retry_after="1")
+        try:
+            return self.background.begin(
+                exchange, exchange.call.body, headers, lambda exchange, run: self._run(exchange, run, relay.attempt)
+            )
+        except background.NotBackgroundError as error:
+            raise RefusedError(400, "invalid_body", str(error), param=error.param) from None
 
     def _closed(self, _task: asyncio.Task[None]) -> None:
         self.open -= 1
@@ -265,23 +284,31 @@ class Gateway:
                 if waiting is not None:
                     await waiting.close()
             finally:  # also when it is cancelled once more: by a stop, in the moment when the client leaves
-                exchange.ended = clock.monotonic()
-                self._over(exchange, seen, self.authorization.settle(exchange))
+                self._over(exchange, seen)
 
-    def _over(self, exchange: Exchange, seen: recording.Seen | None, key: str | None) -> None:
-        """Have `exchange` told of at the loop's next turn, together with all others that end in this one.
+    def _over(self, exchange: Exchange, seen: recording.Seen | None) -> None:
+        """The client has its answer: settle with its key, and have `exchange` told of at the loop's next turn, together
+        with all others that end in this one.
 
         Calls run none of the code that does so. One at a time would have to fetch it back into the processor's caches
         each time.
         """
+        exchange.ended = clock.monotonic()
+        key = None
+        if exchange.verdict is not None:
+            pricing.note(exchange, self.prices)
+            key = self.authorization.settle(exchange)
         if not self._ended:
             asyncio.get_running_loop().call_soon(self._tell)
         self._ended.append((exchange, seen, key))
 
     def _tell(self) -> None:
-        """Tell the ledger and the observers of what is over."""
+        """Work out what is to be known of the calls that are over, and tell the ledger and the observers."""
         ended, self._ended = self._ended, []
+        priced = self.recorder is not None or self.metrics is not None
         for exchange, seen, key in ended:
+            if priced and exchange.verdict is None:
+                pricing.note(exchange, self.prices)
             if self.recorder is not None:
                 self.recorder.put(exchange, seen, key)
             for observer in self.observers:
@@ -294,9 +321,9 @@ class Gateway:
         headers = dict(scope["headers"])
         door = surface.door(_raw_path(scope), scope.get("query_string", b"").decode("latin-1"))
         assert door is not None  # or else `_handler` would not have come here
-        self.admit(headers, door)
+        key = self.admit(headers, door)
         client = AsgiClient(send)
-        await self._answered(scope, receive, lambda body: self.call(headers, body, door, client))
+        await self._answered(scope, receive, lambda body: self.call(headers, body, door, client, key))
 
     async def _operate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Something beside chat; see `operate.py`."""
@@ -308,7 +335,7 @@ class Gateway:
             scope.get("query_string", b""),
         )
         operation = operation.asked_with(headers)
-        self.admit(headers, Door(operation.dialect, key=keys.in_query(query)), operation.media)
+        key = self.admit(headers, Door(operation.dialect, key=keys.in_query(query)), operation.media)
 
         async def answer(body: bytes) -> None:
             try:
@@ -323,7 +350,9 @@ class Gateway:
                 raise RefusedError(501, "not_supported", str(error), param="model") from None
             exchange = Exchange(call, narrow, self.health)
             exchange.left_out = left_out
-            self.authorization.admit(exchange)
+            asking = self.authorization.admit(exchange, key, self.prices)
+            if asking is not None:
+                await asking
             await self._run(exchange, AsgiClient(send, scope.get(SEVER)), operate.attempt)
 
         await self._answered(scope, receive, answer)
@@ -460,6 +489,11 @@ class Gateway:
             self.recorder.event(told)
         left = "" if told["seconds"] is None else f" for {told['seconds']:.0f} s"
         log.warning("%s: %s%s (%s)", told["target"], told["what"], left, told["why"])
+
+    def used_up(self, key: str, crossed: Crossed) -> None:
+        """A budget of a key is used up."""
+        if self.recorder is not None:
+            self.recorder.used_up(key, crossed)
 
     async def _administer(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = table.find(_raw_path(scope))

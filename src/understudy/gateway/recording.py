@@ -18,15 +18,17 @@ import msgspec
 from msgspec import Meta
 
 from understudy import clock, dialects, ledger
+from understudy.access import Crossed
 from understudy.canon import Usage
 from understudy.dialects.wire import Malformed
 from understudy.gateway import settings
 from understudy.gateway.client import Client, Through
 from understudy.gateway.config import reveal
+from understudy.gateway.operate import OperationCall
 from understudy.gateway.record import Attempt, Exchange, Headers, Hit
 from understudy.ledger import end_users
 from understudy.ledger.consent import Store, consent
-from understudy.ledger.cost import Charge, Prices
+from understudy.ledger.cost import Charge
 
 log = logging.getLogger("understudy")
 
@@ -160,11 +162,6 @@ class Recorder:
         self.whose = whose(values, environ)
         self.forms = functools.partial(end_users.forms, key=reveal(values.end_user_key, environ))
         self._values = values
-        self._prices = Prices()
-
-    def load(self) -> None:
-        """Read the price list, which takes a moment, before the first call asks for one."""
-        self._prices.load()
 
     def seeing(self, exchange: Exchange, client: Client) -> Seen | None:
         """`client` as one whose answer is remembered; None where bodies are not kept."""
@@ -172,28 +169,9 @@ class Recorder:
             return None
         return Seen(client, self._values.largest_body)
 
-    def price(self, exchange: Exchange) -> None:
-        """Note on each attempt what it cost, as far as anybody knows; of estimated tokens, the price of these."""
-        for attempt in exchange.attempts:
-            usage = usage_of(attempt, exchange)
-            if usage is None and (tokens := _tokens(attempt, exchange)) is not None:
-                usage = Usage(tokens.input, tokens.output, estimated=True)
-            seconds = None if attempt.ended is None else attempt.ended - attempt.started
-            attempt.charge = self._prices.charge(
-                attempt.target,
-                usage,
-                at=exchange.wall,
-                answered_by=attempt.answered_by,
-                tier=attempt.tier,
-                seconds=seconds,
-            )
-        if (hit := exchange.hit) is not None:
-            hit.charge = self._prices.charge(hit.target, hit.usage, at=exchange.wall)
-
     def put(self, exchange: Exchange, seen: Seen | None, key: str | None = None) -> None:
-        """Price `exchange` and hand its record on. Never waits; a mistake in here must not cost a client its answer."""
+        """Hand on the record of `exchange`, which has been priced. Never waits, and never costs a client its answer."""
         try:
-            self.price(exchange)
             if allowed(exchange) != "none":
                 self.ledger.put(recorded(exchange, key=key, seen=seen, end_user=self.whose(exchange.call.end_user())))
                 if exchange.hit is not None:
@@ -210,6 +188,13 @@ class Recorder:
             )
         )
         return name
+
+    def used_up(self, key: str, crossed: Crossed) -> None:
+        """A budget of a key is used up."""
+        detail = {"key": key, "budget": str(crossed.budget), "spent": crossed.spent, "since": crossed.start}
+        name = f"{_PREFIX}b{next(_COUNT):08x}"
+        text = msgspec.json.encode(detail).decode()
+        self.ledger.put(ledger.Event(name, clock.wall(), "budget used up", detail=text))
 
     def event(self, told: Mapping[str, Any]) -> None:
         """A change of a target's state."""
@@ -305,20 +290,20 @@ def _attempt(attempt: Attempt, exchange: Exchange) -> ledger.Attempt:
         request_id=fault.request_id if fault is not None else None,
         skipped=attempt.skipped,
         way=attempt.way,
-        tokens=_tokens(attempt, exchange),
+        tokens=tokens_of(attempt, exchange),
         cost=_cost(attempt.charge),
         losses=tuple(attempt.losses),
     )
 
 
-def _tokens(attempt: Attempt, exchange: Exchange) -> ledger.Tokens | None:
+def tokens_of(attempt: Attempt, exchange: Exchange) -> ledger.Tokens | None:
     """What was billed; where content came and no figure with it, an estimate that says so."""
     usage = usage_of(attempt, exchange)
     if usage is not None:
         return ledger.Tokens(
             usage.input, usage.output, usage.cached_read, usage.cached_write, usage.reasoning, usage.estimated
         )
-    if attempt.first_content is None:
+    if attempt.first_content is None or uses_of(exchange) == "nothing":
         return None
     return ledger.Tokens(int(exchange.call.size()), _written(attempt, exchange), estimated=True)
 
@@ -338,11 +323,22 @@ def _sum(attempts: tuple[ledger.Attempt, ...]) -> ledger.Cost | None:
     return ledger.Cost(sum(cost.usd for cost in known), known[-1].price_version)
 
 
-def _written(attempt: Attempt, exchange: Exchange) -> int:
-    """Roughly the tokens that an attempt wrote: of a text that several wrote, from its seam to the next."""
+def uses_of(exchange: Exchange) -> str | None:
+    """What something beside chat takes in tokens; None for a chat."""
+    call = exchange.call
+    return call.operation.uses if isinstance(call, OperationCall) else None
+
+
+def _written(attempt: Attempt, exchange: Exchange) -> int | None:
+    """Roughly the tokens that an attempt wrote: of a text that several wrote, from its seam to the next. None if nobody
+    can tell.
+    """
     trail = exchange.trail
     if trail is None:
-        return 0
+        uses = uses_of(exchange)
+        if uses is not None:
+            return 0 if uses == "prompt" else None
+        return None if attempt.answer is None else len(attempt.answer) // _BYTES
     if exchange.splice is None:
         return trail.tokens()
     bounds = [0, *(seam["at"] for seam in exchange.splice.seams), len(trail.fold().text)]

@@ -1,6 +1,6 @@
 """What an attempt cost, in US dollars.
 
-Three sources, the first that knows decides: what the provider says it charged; the owner's own prices (`OwnPrices`);
+Three sources, the first that is there decides: the owner's own prices (`OwnPrices`); what the provider says it charged;
 the price list that comes with the package `genai-prices`. The list is the one in the installed package, never fetched
 while running, so a figure can be worked out again from its version. None is an unknown cost, and it is never 0: where
 the model, a count or the price of something that was used is missing, there is no figure rather than a low one.
@@ -24,9 +24,10 @@ import tomllib
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from understudy.canon import Usage
 
@@ -71,22 +72,21 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 
 
 class OwnPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the owner says that a target costs: US dollars per million tokens, or per hour of the machine, or both.
+    """What the owner says that a target costs: US dollars per million tokens, or per hour of the machine, or both."""
 
-    `cached_read` and `cached_write` default to `input`. `hour` is what the machine costs; `parallel` is how many calls
-    it usually serves at once, which share that.
-
-        [providers.box.prices]
-        hour = 2.50
-        parallel = 8
-    """
-
-    input: Decimal | None = None
-    output: Decimal | None = None
-    cached_read: Decimal | None = None
-    cached_write: Decimal | None = None
-    hour: Decimal | None = None
-    parallel: int = 1
+    input: Annotated[Decimal | None, Meta(description="US dollars for a million tokens of the prompt.")] = None
+    output: Annotated[Decimal | None, Meta(description="US dollars for a million tokens of the answer.")] = None
+    cached_read: Annotated[
+        Decimal | None, Meta(description="For a million that came from the prompt cache. Default: `input`.")
+    ] = None
+    cached_write: Annotated[
+        Decimal | None, Meta(description="For a million that went into the prompt cache. Default: `input`.")
+    ] = None
+    hour: Annotated[
+        Decimal | None,
+        Meta(description="US dollars for an hour of the machine, instead of or beside prices of tokens."),
+    ] = None
+    parallel: Annotated[int, Meta(description="Calls that it usually serves at once, which share `hour`.")] = 1
 
     def __post_init__(self) -> None:
         for name in ("input", "output", "cached_read", "cached_write", "hour"):

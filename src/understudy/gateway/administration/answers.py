@@ -73,9 +73,18 @@ class Sharing(Answer, frozen=True):
     refused: int
 
 
+class SharedLimits(Answer, frozen=True):
+    """How limits and budgets of keys are kept together with other replicas."""
+
+    connected: bool
+    alone: Annotated[int, Meta(description="Decisions made without Redis.")]
+    lost: Annotated[int, Meta(description="Settlements that could not be kept.")]
+
+
 class Targets(Answer, frozen=True):
     targets: list[Target]
     sharing: Annotated[Sharing | None, Meta(description="null: `server.redis` is not set.")]
+    limits: Annotated[SharedLimits | None, Meta(description="null: limits of keys are this process's alone.")]
 
 
 class Commanded(Answer, frozen=True):

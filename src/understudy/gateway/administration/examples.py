@@ -94,7 +94,7 @@ _SECRET = {"key": _KEY, "secret": "understudy-…"}
 _ROWS = {"attempts": 4, "losses": 0, "bodies": 6, "exchange_tags": 3, "feedback": 1, "events": 0, "exchanges": 3}
 
 ANSWERS: Mapping[str, Any] = {
-    "list_targets": {"targets": [_TARGET], "sharing": None},
+    "list_targets": {"targets": [_TARGET], "sharing": None, "limits": None},
     "command_target": {"targets": [_TARGET]},
     "list_events": {
         "events": [

@@ -15,7 +15,8 @@ from understudy.gateway.refusing import RefusedError
 async def targets(asked: Asked) -> Any:
     gateway = asked.gateway
     sharing = None if gateway.sharing is None else gateway.sharing.report()
-    return {"targets": admin.targets(gateway.routing, gateway.health), "sharing": sharing}
+    limits = None if gateway.authorization.admission is None else gateway.authorization.admission.report()
+    return {"targets": admin.targets(gateway.routing, gateway.health), "sharing": sharing, "limits": limits}
 
 
 async def command(asked: Asked) -> Any:
