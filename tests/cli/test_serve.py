@@ -17,7 +17,15 @@ from tests.running import read
 from understudy.cli import serve as serving
 
 CALL = {"stream": True, "messages": [{"role": "user", "content": "Tell me something about foxes"}]}
-BOX = '[server]\nport = 0\ndrain = {drain}\n[providers.box]\ndialect = "openai-chat"\nbase_url = "{url}"\n'
+BOX = """
+[server]
+port = 0
+drain = {drain}
+linger = {linger}
+[providers.box]
+dialect = "openai-chat"
+base_url = "{url}"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +38,9 @@ def sim():
 
 @pytest.fixture
 def config(tmp_path):
-    def write(url, drain=30):
+    def write(url, drain=30, linger=0):
         path = tmp_path / "understudy.toml"
-        path.write_text(BOX.format(url=url, drain=drain))
+        path.write_text(BOX.format(url=url, drain=drain, linger=linger))
         return path
 
     return write
@@ -51,6 +59,33 @@ def test_it_says_what_it_found_answers_and_stops_in_order(sim, config):
 
 def test_ctrl_c_stops_it_without_a_traceback(sim, config):
     with Process("serve", "-c", config(sim.url + "/v1")) as gateway:
+        gateway.stop(signal.SIGINT)
+        assert gateway.finish() == (0, "")
+
+
+def test_while_it_lingers_it_serves_and_is_not_ready_until_a_second_signal(sim, config):
+    with (
+        Process("serve", "-c", config(sim.url + "/v1", linger=600)) as gateway,
+        httpx2.Client(base_url=gateway.url, trust_env=False) as http,
+    ):
+        assert http.get("/readyz").status_code == 200
+        gateway.stop()
+        end = time.monotonic() + 60
+        while (response := http.get("/readyz")).status_code == 200:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert response.json()["error"]["code"] == "stopping"
+        assert http.get("/healthz").status_code == 200
+        for _ in range(3):
+            response = http.post("/v1/chat/completions", json={"model": "box/ok", **CALL})
+            assert read(response.text)[3]
+            assert response.headers["connection"] == "close"
+        gateway.stop()
+        assert gateway.finish() == (0, "")
+
+
+def test_ctrl_c_does_not_linger(sim, config):
+    with Process("serve", "-c", config(sim.url + "/v1", linger=600)) as gateway:
         gateway.stop(signal.SIGINT)
         assert gateway.finish() == (0, "")
 

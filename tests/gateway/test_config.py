@@ -36,12 +36,19 @@ WRONG = {
     "unknown key of a route": (
         '[routes.a]\ntargets = ["openai/x"]\n<<retires = 1', "routes.a.retires", "Did you mean `retries`?"),
     "unknown key of the defaults": ("[defaults]\n<<targets = []", "defaults.targets", "Settings here"),
+    "hashed users without a key": ('[ledger]\n<<end_users = "hashed"', "no ledger.end_user_key", "openssl rand"),
+    "a key for users that is not set": (
+        '[ledger]\nend_users = "hashed"\n<<end_user_key = "env:NOWHERE"', "NOWHERE, which is not set", "Set NOWHERE"),
+    "a key for users that is guessed": (
+        '[ledger]\nend_users = "hashed"\n<<end_user_key = "short"', "fewer than 32", "nobody can guess"),
     "wrong type": ('[server]\nhost = "127.0.0.1"\n<<port = "4000"', "server.port: expected `int`", "Give a value"),
     "wrong type in a list": ('[server]\nkeys = [\n  "a", # one\n<<  3,\n]', "server.keys[1]", "Give a value"),
     "wrong type in headers": (BOX + '[providers.box.headers]\na = "b"\n<<c = 3', "providers.box.headers.c", "Give"),
     "a section that is none": ("<<routes = 3", "routes: expected", "Give a value"),
     "a provider that is none": ('[providers]\n<<box = "x"', "providers.box: expected", "Give a value"),
     "not a port": ("[server]\n<<port = 70000", "65535", "Give a value"),
+    "lingering less than nothing": ("[server]\n<<linger = -1", "server.linger", "Give a value"),
+    "lingering for ever": ("[server]\n<<linger = inf", "server.linger", "Give a value"),
     "no time": ("[defaults]\n<<deadline = 0", "defaults.deadline", "Give a value"),
     "not a number": ("[defaults]\n<<deadline = nan", "defaults.deadline", "Give a value"),
     "endless": ("[defaults]\n<<first_token_timeout = inf", "first_token_timeout", "Give a value"),
@@ -116,7 +123,20 @@ WRONG = {
                              "Set DEEPSEEK_API_KEY in the environment, or `api_key` in [providers.deepseek]"),
     "a substitute without key": ('[defaults]\n<<substitutes = ["xai/grok-4"]', "xai needs a key", "XAI_API_KEY"),
     "a target without address": ('[routes.a]\n<<targets = ["azure/x"]', "azure needs AZURE_OPENAI_ENDPOINT", "Set"),
-    "the embedded engine": ("<<[providers.local]\ncooldown = false", "takes no settings", "Remove the table"),
+    "a price below nothing": (BOX + "<<[providers.box.prices]\ninput = -1\noutput = 2", "`input` is -1", "million"),
+    "half a price": (BOX + "<<[providers.box.prices]\ninput = 1", "need `input` and `output`", "`hour`"),
+    "unknown key of prices": (BOX + "[providers.box.prices]\n<<inputs = 1", "prices.inputs", "Did you mean `input`?"),
+    "a model's price": (
+        BOX + '[providers.box.model_prices.a]\nhour = 1\n[providers.box.model_prices."b/c"]\n<<hour = "x"',
+        "model_prices.b/c.hour: invalid decimal string", "million"),
+    "a key store elsewhere": ('[server]\n<<key_store = "mysql://a:hidden@b/c"', "neither a file's path", "postgresql://"),
+    "a key store of no name": ('[server]\n<<key_store = "postgresql://a:hidden@b"', "neither", "host/name"),
+    "a key store that is no URL": ('[server]\n<<key_store = "postgresql://[x/c"', "neither", "host/name"),
+    "a key store's variable": ('[server]\n<<key_store = "env:NOT_SET"', "NOT_SET, which is not set", "Set NOT_SET"),
+    "no patience": ("[server]\n<<redis_patience = 0", "server.redis_patience", "Give a value"),
+    "neither open nor closed": ('[server]\n<<redis_gone = "ajar"', "server.redis_gone", "Give a value"),
+    "the embedded engine": ("<<[providers.local]\ncooldown = false", "takes no settings but prices",
+                            "Leave nothing but prices"),
     "a local model that is not here": ('[routes.a]\n<<targets = ["local/nowhere"]', "not here", "understudy pull"),
 }  # fmt: skip
 
@@ -295,3 +315,16 @@ def test_patterns_and_pseudonyms_say_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for setting in ('patterns = { a = "x+" }', f'pseudonym_key = "{"k" * 32}"'):
         assert "understudy[redaction]" in refused(f"[redaction]\n{setting}").remedy
+
+
+def test_the_embedded_engine_takes_prices_and_its_models_are_still_looked_for():
+    prices = "[providers.local.prices]\nhour = 0.5\n"
+    assert parse(prices + f'[routes.a]\ntargets = ["local/{models.WHEEL_MODEL}"]', "here.toml", {})
+    assert "not here" in refused(prices + '[routes.a]\ntargets = ["local/nowhere"]').what
+
+
+def test_without_its_driver_a_key_store_in_postgresql_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    error = refused('[server]\nkey_store = "postgresql://host/name"')
+    assert "psycopg" in error.what
+    assert "understudy[postgres]" in error.remedy

@@ -51,7 +51,9 @@ def routing(text, environ=ENVIRON):
 
 def test_the_configuration_says_what_is_redacted_and_its_own_secrets_are(tmp_path):
     pytest.importorskip("kingfisher_sdk")
-    found = redacting.meant(routing(CONFIG), ENVIRON, tmp_path)
+    found = redacting.meant(
+        routing(CONFIG).config.redaction, ENVIRON, tmp_path, redacting.secrets(routing(CONFIG), ENVIRON)
+    )
     assert (found.find, found.national, found.patterns) == (("secret", "email"), (), {"staff": r"EMP-\d+"})
     assert (found.key, found.scanner, found.cache) == ("k" * 32, True, str(tmp_path))
     assert set(found.literals) == {
@@ -60,13 +62,13 @@ def test_the_configuration_says_what_is_redacted_and_its_own_secrets_are(tmp_pat
 
 
 def test_switched_off_nothing_is(tmp_path):
-    assert redacting.meant(routing("[redaction]\non = false"), {}, tmp_path) is None
+    assert redacting.meant(routing("[redaction]\non = false").config.redaction, {}, tmp_path) is None
 
 
 def test_the_further_detector_is_used_only_where_it_is(tmp_path, monkeypatch):
     made = routing("")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert not redacting.meant(made, {}, tmp_path).scanner
+    assert not redacting.meant(made.config.redaction, {}, tmp_path).scanner
 
 
 def test_the_settings_know_the_recognisers_that_there_are():

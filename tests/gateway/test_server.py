@@ -240,6 +240,19 @@ def test_a_gateway_that_stops_takes_no_new_call_on_an_old_connection():
         assert gateway.http.get("/healthz").status_code == 200
 
 
+@pytest.mark.parametrize("cors", ["", 'cors_origins = ["*"]\n'])
+def test_a_gateway_that_is_about_to_stop_serves_and_keeps_no_connection(cors):
+    with Running("[server]\n" + cors + TWO + ROUTES) as gateway:
+        assert "connection" not in gateway.chat("r").headers
+        gateway.call(lambda: setattr(gateway.gateway, "leaving", True))
+        for response in (gateway.chat("r"), gateway.chat("r", stream=True), gateway.http.get("/v1/models")):
+            assert response.status_code == 200
+            assert response.headers["connection"] == "close"
+        response = gateway.http.get("/readyz")
+        assert (response.status_code, response.headers["connection"]) == (503, "close")
+        gateway.call(lambda: setattr(gateway.gateway, "leaving", False))
+
+
 def test_what_runs_longer_than_a_stopping_gateway_waits_ends_with_an_error():
     silent = '[routes.silent]\ntargets = ["first/silent"]\nfirst_token_timeout = 9\n'
     with contextlib.ExitStack() as lines:

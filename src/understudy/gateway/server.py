@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -59,8 +60,9 @@ class Protocol(HttpToolsProtocol):
     """Uvicorn's protocol, with heads bounded to `max_headers` bytes."""
 
     max_headers = 32 * 1024
-    gateway: Gateway | None = None
-    """Set where chat completions go to it straight, without ASGI."""
+    gateway: Gateway
+    straight = True
+    """Whether calls go to the gateway without ASGI."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -117,14 +119,17 @@ class Protocol(HttpToolsProtocol):
             if size > self.max_headers:
                 self.too_large = True
                 raise ValueError("head too large")
-        if self.gateway is not None and (door := self._door()) is not None and self._ordinary():
-            keep_alive = self.parser.should_keep_alive()
+        leaving = self.gateway.leaving
+        if self.straight and (door := self._door()) is not None and self._ordinary():
+            keep_alive = not leaving and self.parser.should_keep_alive()
             self.turn = turn = Turn(self, self.gateway, dict(self.headers), door, keep_alive=keep_alive)
             self.cycle = turn  # type: ignore[assignment]  # it has all of a cycle that uvicorn uses
             turn.begin()
         else:
             self.turn = None
             super().on_headers_complete()
+            if leaving and self.cycle is not None:
+                self.cycle.keep_alive = False
             self.scope[SEVER] = partial(self._sever, self.cycle)  # type: ignore[literal-required]  # as DEPARTED
 
     def _sever(self, cycle: RequestResponseCycle) -> None:
@@ -231,25 +236,33 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server over a gateway: told to stop, it refuses new calls at once and lets running ones finish."""
+    """uvicorn's server over a gateway: told to stop, it refuses new calls and lets running ones finish.
+
+    With `server.linger` and SIGTERM it first says so for a while, in `/readyz` and by closing each connection
+    behind its answer, and goes on taking calls: who sends them learns of the stop later than it does (Finagle and Envoy
+    call that a lame duck). SIGINT comes from a person, and is obeyed at once; so is a second signal of either kind.
+    """
 
     def __init__(self, gateway: Gateway, *, host: str, port: int) -> None:
         limits = gateway.routing.config.server
         app: Any = gateway
-        straight: Gateway | None = gateway
-        if limits.cors_origins:
-            straight = None  # every answer has to pass through the middleware
+        if limits.cors_origins:  # every answer has to pass through the middleware
             from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415  # rarely on, and not free to import
 
             app = CORSMiddleware(
-                app, allow_origins=limits.cors_origins, allow_methods=["GET", "POST", "DELETE"], allow_headers=["*"],
+                app, allow_origins=limits.cors_origins,
+                allow_methods=["GET", "POST", "PATCH", "DELETE"], allow_headers=["*"],
                 expose_headers=[f"x-understudy-{name}" for name in ("exchange", "target", "attempts", "losses")],
             )  # fmt: skip
         config = uvicorn.Config(
             app,
             host=host,
             port=port,
-            http=type("Protocol", (Protocol,), {"max_headers": limits.max_headers, "gateway": straight}),
+            http=type(
+                "Protocol",
+                (Protocol,),
+                {"max_headers": limits.max_headers, "gateway": gateway, "straight": app is gateway},
+            ),
             ws="none",
             loop="none",
             lifespan="on",
@@ -266,6 +279,7 @@ class Server(uvicorn.Server):
         self.on_ready: Callable[[str], None] | None = None
         self._listeners: list[socket.socket] = []
         self._deaf = False  # a listener was lost and could not be opened again yet
+        self._until = 0.0  # when lingering is over, once it has begun
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop. Raises OSError when the address cannot be listened on."""
@@ -276,7 +290,14 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
             await self._listen_again()
-        return await super().on_tick(counter)
+        return await super().on_tick(counter) and self._lingered()
+
+    def _lingered(self) -> bool:
+        """Whether those who send calls have had time to learn that this gateway stops."""
+        if not self.gateway.leaving:
+            self.gateway.leaving = True
+            self._until = clock.monotonic() + self.gateway.routing.config.server.linger
+        return self._captured_signals != [signal.SIGTERM] or clock.monotonic() >= self._until
 
     async def _listen_again(self) -> None:
         """Open listeners that the loop has closed.
@@ -285,7 +306,7 @@ class Server(uvicorn.Server):
         libuv's spare one is gone. A process that lives and does not listen is the worst kind of down.
         """
         lost = [at for at, listener in enumerate(self._listeners) if listener.fileno() < 0]
-        if not lost or self.should_exit:
+        if not lost:
             return
         try:
             for at in lost:
