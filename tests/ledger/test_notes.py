@@ -49,12 +49,12 @@ def test_lists_can_be_narrowed_down(written):
 
 
 def test_what_is_counted_is_what_is_deleted(written):
-    which = purging.Which(end_user="u1")
+    which = purging.Which(end_user=("u1",))
     with open_engine(written, writing=True).begin() as connection:
-        for narrow in (purging.Which(end_user="u1", bodies_only=True), which):
+        for narrow in (purging.Which(end_user=("u1",), bodies_only=True), which):
             counted = purging.counted(connection, narrow)
             assert sum(counted.values()) > 0
-            assert purging.purge(connection, narrow, NOW, "key_7") == counted
+            assert purging.purge(connection, narrow, NOW, "key_7").deleted == counted
         assert set(purging.counted(connection, which).values()) == {0}
         assert [row.actor for row in notes.audit(connection, actor="key_7").rows] == ["key_7", "key_7"]
 
