@@ -1,7 +1,8 @@
 """Everything that can be said of one family: grades, licence, lineage, conflicts. Pure, over a loaded register.
 
-A derived model is at most as free as its base: verdicts and conditions are those of the least free of its lineage. Where
-a model's own label claims more than its base allows, that is a conflict, and is shown.
+A derived model is at most as free as its base: verdicts and conditions are those of the least free of its lineage,
+leaving out what its maker may license anew. Where a model's own label claims more than its base allows, that is a
+conflict, and is shown.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from understudy.openness.components import COMPONENTS
 from understudy.openness.conditions import Answer, Owner
 from understudy.openness.facts import Family, Kind
 from understudy.openness.register import Register
-from understudy.openness.spdx import UNLICENSED, canonical, is_open
+from understudy.openness.spdx import UNKNOWN, UNLICENSED, canonical, is_open
 
 
 class Conflict(msgspec.Struct, frozen=True):
@@ -43,14 +44,14 @@ class Openness(msgspec.Struct, frozen=True):
 
 def assess(family: Family, register: Register) -> Openness:
     """The openness of `family`, with all its lineage."""
-    chain = lineage(family, register)
+    chain = binding(family, register)
     verdicts = [framework.grade(release(one)) for one in chain]
     grade = min((verdict.grade for verdict in verdicts), key=_freedom)
     definitions = [definition.judge(one, register.licences) for one in chain]
     exemptions = [exemption.judge(one, register.licences) for one in chain]
     return Openness(
         family=family.id,
-        lineage=tuple(one.id for one in chain),
+        lineage=tuple(one.id for one in lineage(family, register)),
         licence=weights_licence(family),
         grade=grade,
         own_grade=verdicts[0].grade,
@@ -58,7 +59,7 @@ def assess(family: Family, register: Register) -> Openness:
         definition=max(definitions, key=lambda verdict: definition.ORDER.index(verdict.meets)),
         exemption=max(exemptions, key=lambda verdict: definition.ORDER.index(verdict.meets)),
         index=index.dimensions(family),
-        conflicts=conflicts(chain, register),
+        conflicts=conflicts(lineage(family, register), register),
     )
 
 
@@ -79,11 +80,28 @@ def lineage(family: Family, register: Register) -> list[Family]:
     return list(found.values())
 
 
+def binding(family: Family, register: Register) -> list[Family]:
+    """The part of the lineage whose terms hold for the family: all but a maker's own bases.
+
+    Who made the base may give its own derivative under other terms. What others made keeps theirs, however deep it lies.
+    """
+    found = {family.id: family}
+    waiting = [family]
+    while waiting:
+        one = waiting.pop(0)
+        for base_id in one.facts.base.value if one.facts.base else ():
+            base = register.families[base_id]
+            if base.facts.maker.value != one.facts.maker.value:
+                found.setdefault(base.id, base)
+            waiting.append(base)
+    return list(found.values())
+
+
 def answer(family: Family, register: Register, owner: Owner) -> Answer:
-    """What the licences of the whole lineage ask of `owner`."""
+    """What the licences that hold for a family ask of `owner`: its own, and those of bases that others made."""
     modality = family.facts.modality.value if family.facts.modality else None
     answers = []
-    for licence in dict.fromkeys(weights_licence(one) for one in lineage(family, register)):
+    for licence in dict.fromkeys(weights_licence(one) for one in binding(family, register)):
         known = register.licences.get(licence)
         answers.append(
             conditions.unknown(licence) if known is None else conditions.evaluate(known, owner, modality=modality)
@@ -94,7 +112,7 @@ def answer(family: Family, register: Register, owner: Owner) -> Answer:
 def weights_licence(family: Family) -> str:
     """The id of the licence that holds for the weights: what users are bound by. Empty: none is known."""
     licence = definition.terms_of(family, "parameters", "data")
-    return "" if licence == UNLICENSED else licence.lower()
+    return "" if licence in {UNKNOWN, UNLICENSED} else licence.lower()
 
 
 def release(family: Family) -> framework.Release:
@@ -124,6 +142,8 @@ def conflicts(chain: list[Family], register: Register) -> tuple[Conflict, ...]:
         for base_id in one.facts.base.value if one.facts.base else ():
             base = register.families[base_id]
             base_licence = weights_licence(base)
+            if base.facts.maker.value == one.facts.maker.value:
+                continue
             if is_open(canonical(own)) and not is_open(canonical(base_licence)):
                 known = register.licences.get(base_licence)
                 named = known.title if known else base_licence or "no known licence"

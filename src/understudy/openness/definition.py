@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from understudy.openness.facts import Family, Licence
-from understudy.openness.spdx import UNLICENSED, canonical, is_open, is_osi_approved
+from understudy.openness.spdx import UNKNOWN, UNLICENSED, canonical, is_open, is_osi_approved
 
 RULES = "Open Source AI Definition 1.0"
 
@@ -95,6 +95,8 @@ def _code(family: Family, name: str) -> Part:
     if component.state == "closed" or component.partly:
         return Part(words, "no", "not published" if component.state == "closed" else "published in part")
     licence = terms_of(family, name, "code")
+    if licence == UNKNOWN:
+        return Part(words, "unknown", "published, but nobody has read its licence for the register")
     if is_osi_approved(licence):
         return Part(words, "yes", f"published under {licence}, approved by the OSI")
     return Part(words, "no", f"published under {licence}, which the OSI has not approved")
@@ -107,6 +109,8 @@ def _parameters(family: Family, licences: dict[str, Licence]) -> Part:
     if component.state == "closed":
         return Part("parameters", "no", "not published")
     licence = terms_of(family, "parameters", "data")
+    if licence == UNKNOWN:
+        return Part("parameters", "unknown", "published, but nobody has read their licence for the register")
     if is_open(licence):
         return Part("parameters", "yes", f"published under {licence}")
     named = licences[licence].title if licence in licences else licence

@@ -14,7 +14,7 @@ import msgspec
 
 from understudy.openness.definition import Meets, Part, terms_of, worst
 from understudy.openness.facts import Condition, Family, Licence
-from understudy.openness.spdx import UNLICENSED, is_open
+from understudy.openness.spdx import UNKNOWN, UNLICENSED, is_open
 
 RULES = "EU AI Act Art. 53(2), guidelines of July 2025"
 
@@ -87,7 +87,7 @@ def _licence(family: Family, licences: Mapping[str, Licence]) -> Part:
     if licence is None:
         if is_open(named):
             return Part(requirement, "yes", f"{named} is an open licence")
-        why = "no licence is known" if named == UNLICENSED else f"nobody has read {named} for the register"
+        why = "no licence is known" if named in {UNKNOWN, UNLICENSED} else f"nobody has read {named} for the register"
         return Part(requirement, "unknown", why)
     found = [*_grants(licence), *_conditions(licence.conditions)]
     meets = worst([one for one, _ in found] or ["yes"])

@@ -21,7 +21,7 @@ import msgspec
 
 from understudy.openness.components import COMPONENTS
 from understudy.openness.facts import Kind
-from understudy.openness.spdx import UNLICENSED, is_open, suits
+from understudy.openness.spdx import UNKNOWN, UNLICENSED, is_open, suits
 
 RULES = "Model Openness Framework 1.0 (2024-12-15)"
 """The version of the rules. Verdicts of other versions are not comparable."""
@@ -127,6 +127,8 @@ def _row(name: str, release: Release) -> Row:
     licence = licence_of(name, release)
     if licence == UNLICENSED:
         return Row(name, "unlicensed", licence, "published, but no licence holds for it")
+    if licence == UNKNOWN:
+        return Row(name, "not open", licence, "nobody has read its licence for the register")
     if not is_open(licence):
         return Row(name, "not open", licence, f"{licence} is no open licence")
     if not suits(licence, spec.kind):

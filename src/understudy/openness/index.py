@@ -13,7 +13,7 @@ import msgspec
 
 from understudy.openness.definition import terms_of
 from understudy.openness.facts import Evidence, Family
-from understudy.openness.spdx import UNLICENSED, is_osi_approved
+from understudy.openness.spdx import UNKNOWN, UNLICENSED, is_osi_approved
 
 RULES = "European Open Source AI Index, dimensions of 2025"
 
@@ -67,7 +67,7 @@ def _dimension(key: str, title: str, names: tuple[str, ...], family: Family) -> 
 def _licences(key: str, title: str, family: Family) -> Dimension:
     licence = terms_of(family, "parameters", "data")
     fact = family.licence("data")
-    if licence == UNLICENSED or fact is None:
+    if licence in {UNKNOWN, UNLICENSED} or fact is None:
         return Dimension(key, title, "unknown", "", "not verified")
     return _shown(key, title, "open" if is_osi_approved(licence) else "partial", family.evidence(fact))
 

@@ -86,7 +86,7 @@ class Impact(msgspec.Struct, frozen=True):
 
 def subject(family: Family, register: Register, owner: Owner) -> Subjected:
     """A family with all that policies ask, for one owner."""
-    ids = dict.fromkeys(assess.weights_licence(one) for one in assess.lineage(family, register))
+    ids = dict.fromkeys(assess.weights_licence(one) for one in assess.binding(family, register))
     return Subjected(
         family=family,
         openness=assess.assess(family, register),
@@ -97,7 +97,7 @@ def subject(family: Family, register: Register, owner: Owner) -> Subjected:
 
 
 def breaches(policy: Policy, model: Subjected | None) -> tuple[Breach, ...]:
-    """Every demand of `policy` that `model` does not meet; empty: it may be used. None: a model nobody has registered."""
+    """Every demand of `policy` that `model` does not meet; empty: it may be used. None: a model that is not registered."""
     if model is None:
         found = [Breach("registered", "the register knows nothing of this model", unknown=True)]
     else:
@@ -232,7 +232,7 @@ def _among(value: str, names: tuple[str, ...], *, regions: bool) -> bool:
 
 
 def _of_conditions(demand: str, model: Subjected, meets: Callable[[Condition], bool]) -> Iterable[Breach]:
-    """A breach for each condition of the lineage's licences that `meets` picks, and for licences that nobody has read."""
+    """A breach for each condition of its licences that `meets` picks, and for each licence that nobody has read."""
     for licence in model.licences:
         for condition in licence.conditions:
             if meets(condition):

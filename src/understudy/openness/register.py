@@ -2,11 +2,12 @@
 
 The files are the register, written by hand and reviewed like code. `register.json` is the same, put together by `make
 docs`, so that a start costs a millisecond instead of the parsing of a hundred files; a test says that it is current.
-`read` is what checks: every fact names a source of its file, every licence and base exists, no lineage runs in a circle.
+`read` is what checks: every fact names a source of its file, licences and bases exist, no lineage runs in a circle.
 """
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import functools
 import importlib.resources
@@ -19,7 +20,7 @@ import msgspec
 
 from understudy.openness.components import COMPONENTS
 from understudy.openness.facts import Component, Condition, Fact, Family, Licence
-from understudy.openness.spdx import UNLICENSED, canonical, is_open
+from understudy.openness.spdx import UNKNOWN, UNLICENSED, canonical, is_open
 
 COMPILED = "register.json"
 
@@ -53,8 +54,6 @@ class Register(msgspec.Struct, frozen=True):
 
     def nearest(self, name: str) -> list[str]:
         """Up to three ids that look like `name`, for "did you mean"."""
-        import difflib
-
         wanted = next(iter(spellings(name))).rsplit("/", 1)[-1]
         return difflib.get_close_matches(wanted, list(self.families), n=3, cutoff=0.5)
 
@@ -141,7 +140,7 @@ def _check_family(family: Family, families: Mapping[str, Family], licences: Mapp
     for name, component in family.components.items():
         _check_component(f"{where}: components.{name}", name, component, family)
     for licence in _licences(family):
-        if licence != UNLICENSED and licence not in licences and not is_open(canonical(licence)):
+        if licence not in {UNKNOWN, UNLICENSED} and licence not in licences and not is_open(canonical(licence)):
             raise RegisterError(
                 f"{where}: the licence {licence!r} has no file in licences/, and is no open SPDX licence"
             )

@@ -1,4 +1,4 @@
-"""Which licences are open, by the lists of the Model Openness Framework's tool. `spdx.toml` holds them and their sources."""
+"""Which licences are open, by the lists of the Model Openness Framework's tool. `spdx.toml` holds them, with sources."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import tomllib
 
 from understudy.openness.facts import Kind
 
+UNKNOWN = "unknown"
+"""A licence that holds, but that nobody has read for the register: not open until somebody has."""
+
 UNLICENSED = "unlicensed"
-"""The word of the framework for: looked for, and there is none. It is no licence, whatever the release says elsewhere."""
+"""The framework's word for: looked for, and there is none. It is no licence, whatever the release says elsewhere."""
 
 
 @functools.cache
