@@ -18,6 +18,7 @@ from understudy.cli import (
     init,
     keys,
     log,
+    openness,
     pull,
     purge,
     serve,
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 for verb in (
     init.init, serve.serve, check.check, explain.explain, targets.targets, events.events, log.log, usage.usage,
-    export.export, purge.purge,
+    export.export, purge.purge, openness.openness,
     demo.demo, pull.pull, sim.sim,
 ):  # fmt: skip
     app.command()(verb)

@@ -28,13 +28,17 @@ class Conflict(msgspec.Struct, frozen=True):
 
 
 class Openness(msgspec.Struct, frozen=True):
-    """How open a family is. `lineage` begins with the family itself. `grade` is capped by the bases, `own_grade` is not."""
+    """How open a family is. `lineage` begins with itself. `grade` is capped by the bases, `own_grade` is not.
+
+    `best_grade` is what it would be if all that is unknown were open: between the two lies what nobody has verified.
+    """
 
     family: str
     lineage: tuple[str, ...]
     licence: str
     grade: int
     own_grade: int
+    best_grade: int
     framework: framework.Verdict
     definition: definition.Verdict
     exemption: exemption.Verdict
@@ -55,6 +59,7 @@ def assess(family: Family, register: Register) -> Openness:
         licence=weights_licence(family),
         grade=grade,
         own_grade=verdicts[0].grade,
+        best_grade=min((framework.grade(at_best(one)).grade for one in chain), key=_freedom),
         framework=verdicts[0],
         definition=max(definitions, key=lambda verdict: definition.ORDER.index(verdict.meets)),
         exemption=max(exemptions, key=lambda verdict: definition.ORDER.index(verdict.meets)),
@@ -83,7 +88,7 @@ def lineage(family: Family, register: Register) -> list[Family]:
 def binding(family: Family, register: Register) -> list[Family]:
     """The part of the lineage whose terms hold for the family: all but a maker's own bases.
 
-    Who made the base may give its own derivative under other terms. What others made keeps theirs, however deep it lies.
+    Who made the base may give its own derivative under other terms. What others made keeps theirs, however deep.
     """
     found = {family.id: family}
     waiting = [family]
@@ -132,6 +137,26 @@ def release(family: Family) -> framework.Release:
     }
     licences: dict[Kind | framework.Whole, str] = general  # type: ignore[assignment]  # the keys are the literal's
     return framework.Release(published, licences)
+
+
+def at_best(family: Family) -> framework.Release:
+    """The release as it would be if every component that is not known, and every unread licence, were open."""
+    known = release(family)
+    openly = {
+        name: "OpenMDW-1.0"
+        for name in COMPONENTS
+        if name not in family.components or family.components[name].state == "unknown"
+    }
+    unread = {
+        name: "OpenMDW-1.0"
+        for name in known.components
+        if framework.licence_of(name, known) in {UNKNOWN, UNLICENSED} and not _said_to_have_none(family, name)
+    }
+    return framework.Release({**known.components, **openly, **unread}, known.licences)
+
+
+def _said_to_have_none(family: Family, name: str) -> bool:
+    return family.components[name].licence == UNLICENSED
 
 
 def conflicts(chain: list[Family], register: Register) -> tuple[Conflict, ...]:

@@ -12,7 +12,7 @@ from understudy.openness.facts import Kind
 
 
 class Spec(NamedTuple):
-    """`title` is the tool's name for it; `rank` the class whose requirement it is (3 Open Model, 2 Tooling, 1 Science)."""
+    """`title` is the tool's name for it; `rank` the class that asks for it (3 Open Model, 2 Tooling, 1 Science)."""
 
     title: str
     kind: Kind

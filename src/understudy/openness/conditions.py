@@ -21,9 +21,11 @@ Outcome = Literal["allowed", "duties", "person", "forbidden"]
 
 OUTCOMES: tuple[Outcome, ...] = ("allowed", "duties", "person", "forbidden")
 
-EU = frozenset(
-    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()
-)  # https://european-union.europa.eu/principles-countries-history/eu-countries_en, read 2026-11-25
+EU = frozenset({
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV",
+    "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
+})  # fmt: skip
+"""The 27 members of the European Union, by ISO 3166."""
 
 
 class Owner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -88,7 +90,7 @@ def evaluate(licence: Licence, owner: Owner, *, modality: str | None = None) -> 
     elif grants.value.use is None:
         says = "what the text grants is not known"
         findings.insert(0, Finding(licence.id, "unknown", "person", says, "", licence.evidence(grants)))
-    return combined([Answer(RULES, _outcome(findings), tuple(findings))])
+    return Answer(RULES, _outcome(findings), tuple(findings))
 
 
 def unknown(name: str) -> Answer:
@@ -100,7 +102,8 @@ def unknown(name: str) -> Answer:
 def combined(answers: Iterable[Answer]) -> Answer:
     """All of them at once: the least free outcome, every finding."""
     all_of_them = list(answers)
-    outcome = max((answer.outcome for answer in all_of_them), key=OUTCOMES.index, default="allowed")
+    outcomes: list[Outcome] = ["allowed", *(answer.outcome for answer in all_of_them)]
+    outcome = max(outcomes, key=OUTCOMES.index)
     return Answer(RULES, outcome, tuple(finding for answer in all_of_them for finding in answer.findings))
 
 

@@ -23,11 +23,11 @@ Meets = Literal["yes", "person", "unknown", "no"]
 ORDER: tuple[Meets, ...] = ("yes", "person", "unknown", "no")
 
 CODE = ("preprocessing_code", "training_code", "evaluation_code", "inference_code", "architecture")
-"""Code for preprocessing, training, validation, testing, inference, and the architecture. Supporting libraries are asked
-for where there are any, so they never decide alone."""
+"""Code for preprocessing, training, validation, testing, inference, and the architecture. Supporting libraries are
+asked for where there are any, so they never decide alone."""
 
 DATA_INFORMATION = ("datasets", "data_card", "technical_report", "research_paper")
-"""Any of these, published, may tell enough to rebuild the data. Whether it does is a person's judgement on the paper."""
+"""Any of these may tell enough to rebuild the data. Whether a paper does is for a person to judge."""
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ _READS: Mapping[tuple[str, str], tuple[Meets, str]] = {
     ("remote", "note"): ("person", "the licensor may restrict use remotely"),
     ("terms-change", "note"): ("person", "the terms may change"),
 }
-"""How a condition is read, by subject and effect. Credit, notices and passing the same terms on are allowed (recital 102)."""
+"""How a condition is read, by subject and effect. Credit, notices and passing terms on are allowed (recital 102)."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ def judge(family: Family, licences: Mapping[str, Licence]) -> Verdict:
         _free_of_charge(family),
         _systemic(family),
     )
-    caveats = ()
+    caveats: tuple[str, ...] = ()
     if family.facts.systemic_risk is None:
         caveats = ("whether it is a model with systemic risk is not known; for those the exemption does not hold",)
     missing = tuple(part.requirement for part in parts if part.meets != "yes")

@@ -12,8 +12,8 @@ from typing import Annotated, Generic, Literal, TypeVar
 import msgspec
 
 State = Literal["open", "restricted", "closed", "unknown"]
-"""open: published whole, under an open licence. restricted: published, but in part, after consent, or under other terms.
-closed: not published. unknown: nobody has verified it yet."""
+"""open: published whole, under an open licence. restricted: published, but in part, after consent, or under other or
+unread terms. closed: not published. unknown: nobody has verified it yet."""
 
 Kind = Literal["code", "data", "document"]
 
@@ -51,7 +51,7 @@ class Fact(msgspec.Struct, Generic[Value], frozen=True, forbid_unknown_fields=Tr
 
 
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of a family beside its components. `parameters` are counted for its largest model, `context` in tokens.
+    """What is known of a family beside its components. `parameters` are its largest model's, `context` in tokens.
 
     `group` is the company at the top, `jurisdiction` the ISO 3166 code of the maker's seat, `base` the families that
     this one was made from, `gated` whether weights are handed out only after consent, `systemic_risk` whether it is a
@@ -121,7 +121,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Whom a condition meets: all tests that are set must hold. None set: everybody.
 
-    Amounts are in US dollars, users are counted per month with affiliates. `above` is "more than", `from` is "at least".
+    Amounts are in US dollars, users are those of a month, with affiliates. `above` is "more than", `from` "at least".
     Regions are "EU" or ISO codes of countries. `modality` is the model's.
     """
 

@@ -47,7 +47,8 @@ _REPORT, _PAPER = "technical_report", "research_paper"
 class Release(msgspec.Struct, frozen=True):
     """What is published: `components` maps a component's name to its own licence, None where it names none.
 
-    `licences` are the release's, by kind or "distribution". Ids are SPDX ids; any other name is a licence that is not open.
+    `licences` are the release's, by kind or "distribution". Ids are SPDX ids; any other name is a licence that is not
+    open.
     """
 
     components: Mapping[str, str | None]
@@ -104,7 +105,7 @@ def grade(release: Release) -> Verdict:
         below = number == 3 or reached == number + 1
         complete = below and not missing
         if complete:
-            reached = number  # type: ignore[assignment]  # 3, 2 or 1
+            reached = number
         classes.append(
             ClassVerdict(number, complete, _progress(number, rows, paper_stands_in) if below else 0.0, missing)
         )
@@ -147,7 +148,7 @@ def _counted(number: int, rows: Mapping[str, Row], paper_stands_in: bool) -> tup
     counting = [name for name in names if rows[name].status == "counts"]
     if not paper_stands_in:
         return counting, len(names)
-    # In classes II and III the paper takes the report's place; class I asks for the paper anyway, so it asks for one less.
+    # In classes II and III the paper takes the report's place; class I asks for it anyway, so it asks for one less.
     return (counting, len(names) - 1) if number == 1 else ([*counting, _PAPER], len(names))
 
 

@@ -33,7 +33,7 @@ DIMENSIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "datasheet": ("Datasheet", ("data_card",)),
     "licenses": ("Licences", ()),
 }
-"""Key and title in the index, and the components that answer it. Where there are none, `[dimensions]` of the file does."""
+"""Key and title in the index, and the components that answer it. Where there are none, the file's `[dimensions]` do."""
 
 _CLASS: dict[str, Class] = {"open": "open", "restricted": "partial", "closed": "closed", "unknown": "unknown"}
 

@@ -1,8 +1,8 @@
 """Policies: what a target must be to be used at all, decided once when a configuration is loaded.
 
-A policy is a list of demands on facts, grades, licence conditions, jurisdiction and maker. `breaches` says which of them
-a model does not meet, with the clause where a licence is the reason. What is unknown does not meet a demand, unless the
-policy says `unknown = "allow"`. `impact` says beforehand which routes would lose which targets. Pure.
+A policy is a list of demands on facts, grades, licence conditions, jurisdiction and maker. `breaches` says which of
+them a model does not meet, with the clause where a licence is the reason. What is unknown does not meet a demand,
+unless the policy says `unknown = "allow"`. `impact` says beforehand which routes would lose which targets. Pure.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from understudy.openness.register import Register
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A named policy of the configuration. Demands that are not set are not made.
 
-    `licence_fits`: the licence lets this owner use it, with duties or without. `commercial`: it may be used commercially.
-    `no_user_cap_below`, `no_revenue_cap_below`: no threshold under that many users a month, US dollars a year.
-    `usable_in`: no region of these is excluded. `weights`: they are public. `outputs_may_train`: answers may train other
-    models. `framework`: at least this class of the Model Openness Framework (3, 2 or 1). `open_source`, `exempt`: the
-    OSI's definition, the EU AI Act's exemption. `jurisdictions`, `makers`, `licences`: only these; `not_…`: none of these.
-    `without`: no condition of these subjects, such as "remote" or "terms-change".
+    `licence_fits`: the licence lets this owner use it, with duties or without. `commercial`: it may be used
+    commercially. `no_user_cap_below`, `no_revenue_cap_below`: no threshold under that many users a month, US dollars a
+    year. `usable_in`: no region of these is excluded. `weights`: they are public. `outputs_may_train`: answers may
+    train other models. `framework`: at least this class of the Model Openness Framework (3, 2 or 1). `open_source`,
+    `exempt`: the OSI's definition, the EU AI Act's exemption. `jurisdictions`, `makers`, `licences`: only these;
+    `not_…`: none of these. `without`: no condition of these subjects, such as "remote" or "terms-change".
     """
 
     licence_fits: bool = True
@@ -51,7 +51,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Breach(msgspec.Struct, frozen=True):
-    """One demand that is not met. `unknown`: nobody knows whether it is. `clause` and `evidence` where a licence says so."""
+    """One demand that is not met. `unknown`: nobody knows whether it is. `clause`: where a licence says so."""
 
     demand: str
     why: str
@@ -61,7 +61,7 @@ class Breach(msgspec.Struct, frozen=True):
 
 
 class Subjected(msgspec.Struct, frozen=True):
-    """A registered model as policies see it: put together once per load (`subject`), asked as often as there are policies."""
+    """A registered model as policies see it: put together once per load (`subject`), asked by each policy."""
 
     family: Family
     openness: Openness
@@ -97,7 +97,7 @@ def subject(family: Family, register: Register, owner: Owner) -> Subjected:
 
 
 def breaches(policy: Policy, model: Subjected | None) -> tuple[Breach, ...]:
-    """Every demand of `policy` that `model` does not meet; empty: it may be used. None: a model that is not registered."""
+    """Every demand of `policy` that `model` does not meet; empty: it may be used. None: it is not registered."""
     if model is None:
         found = [Breach("registered", "the register knows nothing of this model", unknown=True)]
     else:
@@ -143,8 +143,8 @@ def _licence(policy: Policy, model: Subjected) -> Iterable[Breach]:
         )
     if policy.usable_in:
         yield from _of_conditions("usable_in", model, lambda one: _shuts_out(one, policy.usable_in, model))
-    for wanted in policy.without:
-        yield from _of_conditions("without", model, lambda one, wanted=wanted: one.subject == wanted)
+    unwanted = set(policy.without)
+    yield from _of_conditions("without", model, lambda one: one.subject in unwanted)
 
 
 def _shuts_out(condition: Condition, regions: tuple[str, ...], model: Subjected) -> bool:
@@ -158,23 +158,26 @@ def _shuts_out(condition: Condition, regions: tuple[str, ...], model: Subjected)
 
 
 def _thresholds(policy: Policy, model: Subjected) -> Iterable[Breach]:
-    caps = (
-        ("no_user_cap_below", policy.no_user_cap_below, ("monthly_users_above",), 1),
-        ("no_revenue_cap_below", policy.no_revenue_cap_below, ("annual_revenue_above", "annual_revenue_from"), 1),
-        ("no_revenue_cap_below", policy.no_revenue_cap_below, ("monthly_revenue_above",), 12),
+    users, revenue = policy.no_user_cap_below, policy.no_revenue_cap_below
+    if users is not None:
+        yield from _of_conditions(
+            "no_user_cap_below", model, lambda one: _caps(one, one.when.monthly_users_above, users)
+        )
+    if revenue is not None:
+        yield from _of_conditions("no_revenue_cap_below", model, lambda one: _caps(one, _per_year(one), revenue))
+
+
+def _per_year(condition: Condition) -> int | None:
+    """The revenue threshold of a condition, per year."""
+    when = condition.when
+    monthly = None if when.monthly_revenue_above is None else 12 * when.monthly_revenue_above
+    return next(
+        (one for one in (when.annual_revenue_above, when.annual_revenue_from, monthly) if one is not None), None
     )
-    for demand, limit, fields, per_year in caps:
-        if limit is not None:
-            yield from _of_conditions(
-                demand,
-                model,
-                lambda one, limit=limit, fields=fields, factor=per_year: _caps(one, fields, limit, factor),
-            )
 
 
-def _caps(condition: Condition, fields: tuple[str, ...], limit: int, factor: int) -> bool:
-    values = [value for field in fields if (value := getattr(condition.when, field)) is not None]
-    return condition.effect in {"forbidden", "person"} and any(value * factor < limit for value in values)
+def _caps(condition: Condition, threshold: int | None, limit: int) -> bool:
+    return condition.effect in {"forbidden", "person"} and threshold is not None and threshold < limit
 
 
 def _grades(policy: Policy, model: Subjected) -> Iterable[Breach]:

@@ -1,8 +1,8 @@
 """Says which licence of the register a text, a name or an SPDX expression is.
 
 A text is recognised by its digest, made of the words alone, so that line breaks, quotes, Markdown and the holder's name
-do not matter. That also tells when a text has changed at its source. A name is recognised exactly, never by a part of it:
-"llama 3" is not "llama 3.1", and they differ on training other models. Expressions ("Apache-2.0 OR MIT") go through
+do not matter. That also tells when a text has changed at its source. A name is recognised exactly, never by a part of
+it: "llama 3" is not "llama 3.1", and they differ on training other models. Expressions ("Apache-2.0 OR MIT") go through
 `license-expression`, which knows the ids of SPDX and of the ScanCode list.
 """
 
@@ -71,8 +71,8 @@ def by_expression(text: str, register: Register) -> tuple[tuple[str, ...], ...]:
         return ((licence.id,),)
     if len(text) > LONGEST_EXPRESSION:
         raise ExpressionError(f"an expression of {len(text)} characters is too long; at most {LONGEST_EXPRESSION}")
-    from boolean import ParseError  # with license-expression, which takes a moment to load
-    from license_expression import ExpressionError as NotAnExpressionError
+    from boolean import ParseError  # noqa: PLC0415  # takes a moment to load
+    from license_expression import ExpressionError as NotAnExpressionError  # noqa: PLC0415
 
     try:
         parsed = _licensing().parse(text, validate=True)
@@ -102,7 +102,7 @@ def _known(part: object, register: Register) -> str:
 
 @functools.cache
 def _licensing() -> Licensing:
-    from license_expression import get_spdx_licensing
+    from license_expression import get_spdx_licensing  # noqa: PLC0415  # takes a moment to load
 
     return get_spdx_licensing()
 

@@ -116,7 +116,7 @@ def parse(text: str, kind: type[Entry]) -> Entry:
 
 def _check_licence(licence: Licence) -> None:
     where = f"licences/{licence.id}.toml"
-    facts = {"grants": licence.grants, "law": licence.law}
+    facts: dict[str, Any] = {"grants": licence.grants, "law": licence.law}
     facts |= {f"conditions[{number}]": condition for number, condition in enumerate(licence.conditions)}
     _check_sources(where, licence.sources, facts)
     for number, condition in enumerate(licence.conditions):
@@ -169,7 +169,7 @@ def _check_component(where: str, name: str, component: Component, family: Family
 
 
 def _check_sources(
-    where: str, sources: Mapping[str, Any], facts: Mapping[str, Fact[Any] | Component | Condition]
+    where: str, sources: Mapping[str, Any], facts: Mapping[str, Fact[Any] | Component | Condition | None]
 ) -> None:
     used = set()
     for name, fact in facts.items():

@@ -1,4 +1,4 @@
-"""Which licences are open, by the lists of the Model Openness Framework's tool. `spdx.toml` holds them, with sources."""
+"""Which licences are open, by the lists of the Model Openness Framework's tool; `spdx.toml` holds them with sources."""
 
 from __future__ import annotations
 
