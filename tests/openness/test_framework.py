@@ -88,7 +88,9 @@ def test_open_licences_count(licence):
     assert grade(release(THREE, licence)).grade == 3
 
 
-@pytest.mark.parametrize("licence", ["llama-3.3", "CC-BY-NC-4.0", "CC-BY-ND-4.0", "unlicensed", "unknown", "gemma", "mit "])
+@pytest.mark.parametrize(
+    "licence", ["llama-3.3", "CC-BY-NC-4.0", "CC-BY-ND-4.0", "unlicensed", "unknown", "gemma", "mit "]
+)
 def test_other_licences_do_not(licence):
     assert grade(release(THREE, licence)).grade == 0
 

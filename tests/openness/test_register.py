@@ -77,14 +77,18 @@ def test_what_the_package_loads_is_what_the_files_say():
     assert register() == read(folder())
 
 
-@pytest.mark.parametrize("path", [*FILES["register"], *FILES["licences"]], ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize(
+    "path", [*FILES["register"], *FILES["licences"]], ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 def test_every_file_fits_the_published_schema(path):
     schema = json.loads((ROOT / "docs/reference" / SCHEMAS[path.parent.name]).read_text())
     validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
     validator.validate(plain(tomllib.loads(path.read_text())))
 
 
-@pytest.mark.parametrize("path", [*FILES["register"], *FILES["licences"]], ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize(
+    "path", [*FILES["register"], *FILES["licences"]], ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 def test_every_source_is_a_page_that_was_read_on_a_day_that_has_been(path):
     for source in parse(path.read_text(), Family if path.parent.name == "register" else Licence).sources.values():
         assert re.match(r"https://[a-z0-9.-]+/", source.link)

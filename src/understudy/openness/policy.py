@@ -143,8 +143,8 @@ def _licence(policy: Policy, model: Subjected) -> Iterable[Breach]:
         )
     if policy.usable_in:
         yield from _of_conditions("usable_in", model, lambda one: _shuts_out(one, policy.usable_in, model))
-    unwanted = set(policy.without)
-    yield from _of_conditions("without", model, lambda one: one.subject in unwanted)
+    if policy.without:
+        yield from _of_conditions("without", model, lambda one: one.subject in policy.without)
 
 
 def _shuts_out(condition: Condition, regions: tuple[str, ...], model: Subjected) -> bool:
@@ -237,6 +237,9 @@ def _among(value: str, names: tuple[str, ...], *, regions: bool) -> bool:
 def _of_conditions(demand: str, model: Subjected, meets: Callable[[Condition], bool]) -> Iterable[Breach]:
     """A breach for each condition of its licences that `meets` picks, and for each licence that nobody has read."""
     for licence in model.licences:
+        if licence.grants.value.use is None:
+            why = f"nobody has read the {licence.title}"
+            yield Breach(demand, why, unknown=True, evidence=licence.evidence(licence.grants))
         for condition in licence.conditions:
             if meets(condition):
                 why = f"{licence.title}, {condition.clause}: {condition.subject}"
