@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx2
 import msgspec
-from huggingface_hub import constants, get_session, hf_hub_url
+from huggingface_hub import constants, get_session
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -178,7 +178,7 @@ def _with_text(found: Found, repo: str, hub: str, token: str | None) -> Found:
     if name is None:
         return found
     try:
-        url = hf_hub_url(repo, name, revision=found.revision or "main", endpoint=hub)
+        url = f"{hub}/{repo}/resolve/{quote(found.revision or 'main', safe='')}/{quote(name)}"
         text = _get(url, token, {}, LONGEST_TEXT).decode("utf-8", "replace")
     except (HubError, HfHubHTTPError, httpx2.HTTPError) as error:
         return msgspec.structs.replace(found, problems=(*found.problems, f"{name} was not read: {_first_line(error)}"))
