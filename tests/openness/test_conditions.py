@@ -14,8 +14,18 @@ from understudy.openness.register import register
 KNOWN = register().licences
 
 # Owners. Each says everything that a licence may ask, so that no answer hangs on what was left out.
-HOBBY = Owner(commercial=False, monthly_users=1, annual_revenue=0, monthly_revenue=0, domicile="US", users_in=("US",),
-              hosts=False, distributes=False, trains_on_outputs=False, competes_with=())  # fmt: skip
+HOBBY = Owner(
+    commercial=False,
+    monthly_users=1,
+    annual_revenue=0,
+    monthly_revenue=0,
+    domicile="US",
+    users_in=("US",),
+    hosts=False,
+    distributes=False,
+    trains_on_outputs=False,
+    competes_with=(),
+)
 
 
 def who(**changes):
@@ -24,8 +34,14 @@ def who(**changes):
 
 
 SHOP = who(commercial=True, monthly_users=50_000, annual_revenue=800_000, monthly_revenue=70_000)
-BANK = who(commercial=True, monthly_users=5_000_000, annual_revenue=2_000_000_000, monthly_revenue=170_000_000,
-           domicile="DE", users_in=("DE", "FR"))  # fmt: skip
+BANK = who(
+    commercial=True,
+    monthly_users=5_000_000,
+    annual_revenue=2_000_000_000,
+    monthly_revenue=170_000_000,
+    domicile="DE",
+    users_in=("DE", "FR"),
+)
 HOST = who(commercial=True, monthly_users=50_000, annual_revenue=900_000, monthly_revenue=75_000, hosts=True)
 MAKER = who(
     commercial=True, monthly_users=50_000, annual_revenue=900_000, monthly_revenue=75_000, trains_on_outputs=True
@@ -45,8 +61,17 @@ SEOUL = who(
 )
 
 A, D, P, F = "allowed", "duties", "person", "forbidden"
-OWNERS = {"hobby": HOBBY, "shop": SHOP, "bank": BANK, "host": HOST, "maker": MAKER, "passes": PASSES, "giant": GIANT,
-          "rival": RIVAL, "seoul": SEOUL}  # fmt: skip
+OWNERS = {
+    "hobby": HOBBY,
+    "shop": SHOP,
+    "bank": BANK,
+    "host": HOST,
+    "maker": MAKER,
+    "passes": PASSES,
+    "giant": GIANT,
+    "rival": RIVAL,
+    "seoul": SEOUL,
+}
 
 # For each licence: what it comes to for each owner, and the clause that decides where it is not plain.
 TABLE = {
@@ -91,7 +116,7 @@ def test_the_table_is_as_large_as_was_promised():
     assert len(CASES) >= 120
 
 
-@pytest.mark.parametrize(("licence", "owner", "expected"), CASES, ids=lambda one: str(one))
+@pytest.mark.parametrize(("licence", "owner", "expected"), CASES, ids=str)
 def test_a_licence_means_for_an_owner_what_its_text_says(licence, owner, expected):
     answer = evaluate(KNOWN[licence], OWNERS[owner], modality="text")
     assert answer.outcome == expected, [finding.says for finding in answer.findings]
@@ -101,32 +126,35 @@ def test_a_licence_means_for_an_owner_what_its_text_says(licence, owner, expecte
 
 
 # What decides, by clause: (licence, owner, subject, clause, effect)
-@pytest.mark.parametrize(("licence", "owner", "subject", "clause", "effect"), [
-    ("llama-3.3", "giant", "threshold", "2", "person"),
-    ("llama-2", "maker", "outputs", "1.b.v", "forbidden"),
-    ("llama-3", "maker", "outputs", "1.b.v", "forbidden"),
-    ("llama-3.1", "maker", "naming", "1.b.i", "duty"),
-    ("llama-1", "shop", "commercial", "2(a)", "forbidden"),
-    ("cc-by-nc-4.0", "shop", "commercial", "2(a)(1)", "forbidden"),
-    ("gemma-2025-03", "host", "pass-on", "3.1 with 1.1(b)", "duty"),
-    ("gemma-2025-03", "maker", "outputs", "1.1(e)", "person"),
-    ("gemma-2025-03", "hobby", "remote", "3.2", "note"),
-    ("deepseek-1.0", "host", "pass-on", "4 with 1, 5", "duty"),
-    ("deepseek-1.0", "hobby", "field-of-use", "5, attachment A", "duty"),
-    ("tongyi-qianwen-2023", "giant", "threshold", "4", "forbidden"),
-    ("tongyi-qianwen-2023", "maker", "outputs", "5(b)", "forbidden"),
-    ("exaone-1.1-nc", "hobby", "terms-change", "9.1", "note"),
-    ("mistral-modified-mit", "bank", "threshold", "2", "forbidden"),
-    ("kimi-k2-modified-mit", "bank", "threshold", "last paragraph", "duty"),
-    ("nvidia-open-model-2025-04", "hobby", "termination", "2.1", "note"),
-    ("falcon-2-11b", "hobby", "terms-change", "5.3", "note"),
-    ("stability-community-2024", "bank", "threshold", "III", "forbidden"),
-    ("stability-community-2024", "shop", "registration", "III", "duty"),
-    ("hyperclova-x-seed-2025", "rival", "competition", "4", "forbidden"),
-    ("hunyuan-3d-2.0", "seoul", "region", "1(l), 5(c)", "forbidden"),
-    ("hunyuan-large-2024", "bank", "region", "1(l), 5(c)", "forbidden"),
-    ("lfm-1.0", "bank", "threshold", "5", "forbidden"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("licence", "owner", "subject", "clause", "effect"),
+    [
+        ("llama-3.3", "giant", "threshold", "2", "person"),
+        ("llama-2", "maker", "outputs", "1.b.v", "forbidden"),
+        ("llama-3", "maker", "outputs", "1.b.v", "forbidden"),
+        ("llama-3.1", "maker", "naming", "1.b.i", "duty"),
+        ("llama-1", "shop", "commercial", "2(a)", "forbidden"),
+        ("cc-by-nc-4.0", "shop", "commercial", "2(a)(1)", "forbidden"),
+        ("gemma-2025-03", "host", "pass-on", "3.1 with 1.1(b)", "duty"),
+        ("gemma-2025-03", "maker", "outputs", "1.1(e)", "person"),
+        ("gemma-2025-03", "hobby", "remote", "3.2", "note"),
+        ("deepseek-1.0", "host", "pass-on", "4 with 1, 5", "duty"),
+        ("deepseek-1.0", "hobby", "field-of-use", "5, attachment A", "duty"),
+        ("tongyi-qianwen-2023", "giant", "threshold", "4", "forbidden"),
+        ("tongyi-qianwen-2023", "maker", "outputs", "5(b)", "forbidden"),
+        ("exaone-1.1-nc", "hobby", "terms-change", "9.1", "note"),
+        ("mistral-modified-mit", "bank", "threshold", "2", "forbidden"),
+        ("kimi-k2-modified-mit", "bank", "threshold", "last paragraph", "duty"),
+        ("nvidia-open-model-2025-04", "hobby", "termination", "2.1", "note"),
+        ("falcon-2-11b", "hobby", "terms-change", "5.3", "note"),
+        ("stability-community-2024", "bank", "threshold", "III", "forbidden"),
+        ("stability-community-2024", "shop", "registration", "III", "duty"),
+        ("hyperclova-x-seed-2025", "rival", "competition", "4", "forbidden"),
+        ("hunyuan-3d-2.0", "seoul", "region", "1(l), 5(c)", "forbidden"),
+        ("hunyuan-large-2024", "bank", "region", "1(l), 5(c)", "forbidden"),
+        ("lfm-1.0", "bank", "threshold", "5", "forbidden"),
+    ],
+)
 def test_the_clause_that_decides_is_named_and_quoted(licence, owner, subject, clause, effect):
     findings = evaluate(KNOWN[licence], OWNERS[owner], modality="text").findings
     meant = [one for one in findings if (one.subject, one.clause, one.effect) == (subject, clause, effect)]
@@ -134,32 +162,44 @@ def test_the_clause_that_decides_is_named_and_quoted(licence, owner, subject, cl
     assert meant[0].evidence.quote
 
 
-@pytest.mark.parametrize(("licence", "owner", "show"), [
-    ("llama-3", PASSES, "Built with Meta Llama 3"),
-    ("llama-3", MAKER, "Llama 3"),
-    ("llama-3.1", HOST, "Built with Llama"),
-    ("llama-3.3", PASSES, "Llama 3.3 is licensed under the Llama 3.3 Community License, Copyright © Meta Platforms, Inc. "
-                          "All Rights Reserved."),
-    ("qwen-2024", MAKER, "Built with Qwen"),
-    ("kimi-k2-modified-mit", GIANT, "Kimi K2"),
-    ("stability-community-2024", HOST, "Powered by Stability AI"),
-    ("hyperclova-x-seed-2025", PASSES, "Powered by HyperCLOVA X"),
-    ("nvidia-open-model-2025-04", PASSES, "Licensed by NVIDIA Corporation under the NVIDIA Open Model License"),
-    ("mrl-0.1", who(distributes=True), "Licensed by Mistral AI under the Mistral AI Research License"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("licence", "owner", "show"),
+    [
+        ("llama-3", PASSES, "Built with Meta Llama 3"),
+        ("llama-3", MAKER, "Llama 3"),
+        ("llama-3.1", HOST, "Built with Llama"),
+        (
+            "llama-3.3",
+            PASSES,
+            (
+                "Llama 3.3 is licensed under the Llama 3.3 Community License, Copyright © Meta Platforms, Inc. "
+                "All Rights Reserved."
+            ),
+        ),
+        ("qwen-2024", MAKER, "Built with Qwen"),
+        ("kimi-k2-modified-mit", GIANT, "Kimi K2"),
+        ("stability-community-2024", HOST, "Powered by Stability AI"),
+        ("hyperclova-x-seed-2025", PASSES, "Powered by HyperCLOVA X"),
+        ("nvidia-open-model-2025-04", PASSES, "Licensed by NVIDIA Corporation under the NVIDIA Open Model License"),
+        ("mrl-0.1", who(distributes=True), "Licensed by Mistral AI under the Mistral AI Research License"),
+    ],
+)
 def test_a_duty_says_the_exact_text_and_where_it_belongs(licence, owner, show):
     findings = [one for one in evaluate(KNOWN[licence], owner, modality="text").findings if one.show == show]
     assert findings
     assert all(one.where and show in one.says for one in findings)
 
 
-@pytest.mark.parametrize(("licence", "field", "least", "inclusive"), [
-    ("tongyi-qianwen-2023", "monthly_users", 100_000_000, False),
-    ("qwen-2024", "monthly_users", 100_000_000, False),
-    ("mistral-modified-mit", "monthly_revenue", 20_000_000, False),
-    ("stability-community-2024", "annual_revenue", 1_000_000, False),
-    ("lfm-1.0", "annual_revenue", 10_000_000, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("licence", "field", "least", "inclusive"),
+    [
+        ("tongyi-qianwen-2023", "monthly_users", 100_000_000, False),
+        ("qwen-2024", "monthly_users", 100_000_000, False),
+        ("mistral-modified-mit", "monthly_revenue", 20_000_000, False),
+        ("stability-community-2024", "annual_revenue", 1_000_000, False),
+        ("lfm-1.0", "annual_revenue", 10_000_000, True),
+    ],
+)
 def test_a_threshold_is_met_exactly_where_the_text_says(licence, field, least, inclusive):
     def forbidden(value):
         return evaluate(KNOWN[licence], who(commercial=True, **{field: value})).outcome == "forbidden"
@@ -169,12 +209,21 @@ def test_a_threshold_is_met_exactly_where_the_text_says(licence, field, least, i
     assert forbidden(least + 1)
 
 
-@pytest.mark.parametrize(("licence", "least", "day"), [
-    ("llama-2", 700_000_000, "2023-07-18"), ("llama-3", 700_000_000, "2024-04-18"), ("llama-3.1", 700_000_000, "2024-07-23"),
-    ("llama-3.2", 700_000_000, "2024-09-25"), ("llama-3.3", 700_000_000, "2024-12-06"), ("llama-4", 700_000_000, "2025-04-05"),
-    ("databricks-open-model", 700_000_000, "2024-03-27"), ("hyperclova-x-seed-2025", 10_000_000, "2025-04-24"),
-    ("hunyuan-3d-2.0", 1_000_000, "2025-01-21"), ("hunyuan-large-2024", 100_000_000, "2024-11-05"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("licence", "least", "day"),
+    [
+        ("llama-2", 700_000_000, "2023-07-18"),
+        ("llama-3", 700_000_000, "2024-04-18"),
+        ("llama-3.1", 700_000_000, "2024-07-23"),
+        ("llama-3.2", 700_000_000, "2024-09-25"),
+        ("llama-3.3", 700_000_000, "2024-12-06"),
+        ("llama-4", 700_000_000, "2025-04-05"),
+        ("databricks-open-model", 700_000_000, "2024-03-27"),
+        ("hyperclova-x-seed-2025", 10_000_000, "2025-04-24"),
+        ("hunyuan-3d-2.0", 1_000_000, "2025-01-21"),
+        ("hunyuan-large-2024", 100_000_000, "2024-11-05"),
+    ],
+)
 def test_a_threshold_of_one_day_asks_for_the_users_of_that_day(licence, least, day):
     def outcome(**changes):
         return evaluate(KNOWN[licence], who(commercial=True, **changes), modality="text").outcome
@@ -193,13 +242,20 @@ def test_kimis_threshold_brings_a_duty_not_a_ban(least, users, expected):
     assert evaluate(KNOWN["kimi-k2-modified-mit"], who(commercial=True, monthly_users=users)).outcome == expected
 
 
-@pytest.mark.parametrize(("licence", "modality", "domicile", "expected"), [
-    ("llama-3.2", "multimodal", "FR", "forbidden"), ("llama-3.2", "multimodal", "EU", "forbidden"),
-    ("llama-3.2", "multimodal", "US", "duties"), ("llama-3.2", "text", "FR", "duties"),
-    ("llama-3.2", None, "FR", "person"), ("llama-3.2", "multimodal", None, "person"),
-    ("llama-4", "multimodal", "DE", "forbidden"), ("llama-4", "multimodal", "CH", "duties"),
-    ("llama-3.1", "multimodal", "FR", "duties"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("licence", "modality", "domicile", "expected"),
+    [
+        ("llama-3.2", "multimodal", "FR", "forbidden"),
+        ("llama-3.2", "multimodal", "EU", "forbidden"),
+        ("llama-3.2", "multimodal", "US", "duties"),
+        ("llama-3.2", "text", "FR", "duties"),
+        ("llama-3.2", None, "FR", "person"),
+        ("llama-3.2", "multimodal", None, "person"),
+        ("llama-4", "multimodal", "DE", "forbidden"),
+        ("llama-4", "multimodal", "CH", "duties"),
+        ("llama-3.1", "multimodal", "FR", "duties"),
+    ],
+)
 def test_multimodal_llamas_grant_nothing_to_owners_in_the_union(licence, modality, domicile, expected):
     assert evaluate(KNOWN[licence], who(domicile=domicile), modality=modality).outcome == expected
 
@@ -247,10 +303,19 @@ def test_a_chain_is_as_free_as_its_least_free_licence():
     assert combined([]).outcome == "allowed"
 
 
-@pytest.mark.parametrize(("place", "regions", "inside"), [
-    ("DE", ("EU",), True), ("de", ("EU",), True), ("EU", ("DE",), True), ("GB", ("EU",), False), ("KR", ("EU", "KR"), True),
-    ("CH", ("EU", "GB"), False), ("EU", ("EU",), True), ("US", (), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("place", "regions", "inside"),
+    [
+        ("DE", ("EU",), True),
+        ("de", ("EU",), True),
+        ("EU", ("DE",), True),
+        ("GB", ("EU",), False),
+        ("KR", ("EU", "KR"), True),
+        ("CH", ("EU", "GB"), False),
+        ("EU", ("EU",), True),
+        ("US", (), False),
+    ],
+)
 def test_a_place_is_within_a_region(place, regions, inside):
     assert within(place, regions) is inside
 
@@ -265,14 +330,26 @@ def conditioned(effect, **when):
     return Licence("x", "X", source, Fact(Grants(use=True), "text"), conditions=(one,))
 
 
-@pytest.mark.parametrize(("when", "owner", "holds"), [
-    ({}, HOBBY, True), ({"commercial": False}, HOBBY, True), ({"hosts": True}, HOBBY, False), ({"hosts": True}, HOST, True),
-    ({"annual_revenue_above": 5}, who(annual_revenue=5), False), ({"annual_revenue_above": 5}, who(annual_revenue=6), True),
-    ({"annual_revenue_from": 5}, who(annual_revenue=4), False), ({"annual_revenue_from": 5}, who(annual_revenue=5), True),
-    ({"monthly_revenue_above": 5}, who(monthly_revenue=5), False), ({"monthly_revenue_above": 5}, who(monthly_revenue=6), True),
-    ({"competes_with": "Naver"}, RIVAL, True), ({"users_in": ("EU",)}, BANK, True), ({"users_in": ("EU",)}, SHOP, False),
-    ({"commercial": True, "monthly_users_above": 10}, SHOP, True), ({"commercial": True, "monthly_users_above": 10}, HOBBY, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("when", "owner", "holds"),
+    [
+        ({}, HOBBY, True),
+        ({"commercial": False}, HOBBY, True),
+        ({"hosts": True}, HOBBY, False),
+        ({"hosts": True}, HOST, True),
+        ({"annual_revenue_above": 5}, who(annual_revenue=5), False),
+        ({"annual_revenue_above": 5}, who(annual_revenue=6), True),
+        ({"annual_revenue_from": 5}, who(annual_revenue=4), False),
+        ({"annual_revenue_from": 5}, who(annual_revenue=5), True),
+        ({"monthly_revenue_above": 5}, who(monthly_revenue=5), False),
+        ({"monthly_revenue_above": 5}, who(monthly_revenue=6), True),
+        ({"competes_with": "Naver"}, RIVAL, True),
+        ({"users_in": ("EU",)}, BANK, True),
+        ({"users_in": ("EU",)}, SHOP, False),
+        ({"commercial": True, "monthly_users_above": 10}, SHOP, True),
+        ({"commercial": True, "monthly_users_above": 10}, HOBBY, False),
+    ],
+)
 def test_a_condition_meets_if_all_its_tests_hold(when, owner, holds):
     assert evaluate(conditioned("forbidden", **when), owner).outcome == ("forbidden" if holds else "allowed")
 
@@ -303,9 +380,19 @@ AMOUNT = st.integers(0, 2_000_000_000)
 
 
 @settings(max_examples=200)
-@given(st.sampled_from(sorted(KNOWN)), AMOUNT, AMOUNT, st.sampled_from(["monthly_users", "annual_revenue", "monthly_revenue"]),
-       st.booleans(), st.sampled_from(["US", "DE", "KR"]), st.booleans(), st.sampled_from(["text", "multimodal", None]))  # fmt: skip
-def test_more_users_or_money_never_free(name, one, two, field, commercial, domicile, trains, modality):
+@given(
+    st.sampled_from(sorted(KNOWN)),
+    AMOUNT,
+    AMOUNT,
+    st.sampled_from(["monthly_users", "annual_revenue", "monthly_revenue"]),
+    st.booleans(),
+    st.sampled_from(["US", "DE", "KR"]),
+    st.booleans(),
+    st.sampled_from(["text", "multimodal", None]),
+)
+def test_more_users_or_money_never_free(  # noqa: PLR0917  # drawn by Hypothesis
+    name, one, two, field, commercial, domicile, trains, modality
+):
     owners = [
         who(**{field: value}, commercial=commercial, domicile=domicile, trains_on_outputs=trains)
         for value in sorted((one, two))

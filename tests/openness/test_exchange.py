@@ -37,8 +37,10 @@ def test_a_file_is_read_as_the_tool_reads_it():
     assert release.components == {"architecture": None, "parameters": "CC-BY-NC-4.0", "datasets": "unlicensed"}
     assert release.licences == {"distribution": "Apache-2.0"}
     assert {row.component: row.status for row in grade(release).rows if row.status != "missing"} == {
-        "architecture": "counts", "parameters": "not open", "datasets": "unlicensed",
-    }  # fmt: skip
+        "architecture": "counts",
+        "parameters": "not open",
+        "datasets": "unlicensed",
+    }
 
 
 def test_an_empty_set_of_licences_may_be_a_list():
@@ -53,14 +55,17 @@ def test_an_empty_set_of_licences_may_be_a_list():
     )
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    (("Model Openness Framework", "Another"), "no file of the Model Openness Tool"),
-    (("'1.0'", "'2.0'"), "only 1.0 is known"),
-    (("Model architecture", "Model architekture"), "no component 'Model architekture'"),
-    (("    data:", "    music:"), "no file|no licence"),
-    (("name: Tiny", "name: [1]"), "release.name"),
-    (("{name: null, path: null}", "*x"), "no file of the Model Openness Tool: "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("Model Openness Framework", "Another"), "no file of the Model Openness Tool"),
+        (("'1.0'", "'2.0'"), "only 1.0 is known"),
+        (("Model architecture", "Model architekture"), "no component 'Model architekture'"),
+        (("    data:", "    music:"), "no file|no licence"),
+        (("name: Tiny", "name: [1]"), "release.name"),
+        (("{name: null, path: null}", "*x"), "no file of the Model Openness Tool: "),
+    ],
+)
 def test_a_file_that_is_none_of_the_tools_is_refused(change, says):
     text = FILE.replace(*change)
     if "music" in text:

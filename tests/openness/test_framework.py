@@ -1,4 +1,4 @@
-"""The Model Openness Framework: worked cases from its rules, and ten thousand against a second judge of another make."""
+"""The Model Openness Framework: worked cases from its rules, and ten thousand against a second judge."""
 
 import random
 
@@ -82,8 +82,22 @@ def test_a_report_that_counts_is_not_replaced():
     assert verdict.missing_for_next == ("research_paper",)
 
 
-@pytest.mark.parametrize("licence", ["MIT", "Apache-2.0", "CC-BY-4.0", "CC0-1.0", "CDLA-Permissive-2.0", "OpenMDW-1.0",
-                                     "GPL-3.0-only", "ODbL-1.0", "CC-BY-SA-4.0", "PDDL-1.0", "WTFPL"])  # fmt: skip
+@pytest.mark.parametrize(
+    "licence",
+    [
+        "MIT",
+        "Apache-2.0",
+        "CC-BY-4.0",
+        "CC0-1.0",
+        "CDLA-Permissive-2.0",
+        "OpenMDW-1.0",
+        "GPL-3.0-only",
+        "ODbL-1.0",
+        "CC-BY-SA-4.0",
+        "PDDL-1.0",
+        "WTFPL",
+    ],
+)
 def test_open_licences_count(licence):
     assert grade(release(THREE, licence)).grade == 3
 
@@ -128,13 +142,13 @@ def test_an_unread_licence_says_so():
     assert row.why == "nobody has read its licence for the register"
 
 
-# --- the second judge: after the tool's own way, by bookkeeping per class, not by ours -------------------------------
+# --- the second judge: after the tool's own way, by bookkeeping per class, not by ours ------------------------------
 
 OPEN = {"MIT", "Apache-2.0", "CC-BY-4.0", "OpenMDW-1.0", "CDLA-Permissive-2.0"}
 SHUT = {"llama-3.3", "CC-BY-NC-4.0", "unlicensed", "proprietary"}
 
 
-def judge(release: Release) -> tuple[int, dict[int, float]]:
+def judge(release: Release) -> tuple[int, dict[int, float]]:  # noqa: C901, PLR0912  # one after the other, as the tool
     """The tool's evaluate, handleTechnicalReportOmission and getProgress, one after the other."""
     required = {3: list(THREE), 2: list(TWO), 1: list(ONE)}
     fresh = {3: 6, 2: 4, 1: 4}

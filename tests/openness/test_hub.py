@@ -1,4 +1,4 @@
-"""A model's page on the Hugging Face hub, read from a hub of the tests' own on loopback, as the hub's API is documented."""
+"""A model's page on the Hugging Face hub, read from a hub of the tests' own on loopback that speaks its API."""
 
 import json
 import threading
@@ -22,8 +22,17 @@ def page(name, card=None, **more):
         {"rfilename": "README.md", "size": 10, "blobId": "0" * 40},
         {"rfilename": "model.safetensors", "size": 99, "lfs": {"sha256": DIGEST, "size": 99, "pointerSize": 134}},
     ]
-    return {"id": name, "sha": SHA, "gated": False, "private": False, "siblings": siblings, "tags": [],
-            "safetensors": {"parameters": {"BF16": 7}, "total": 7}, "cardData": card, **more}  # fmt: skip
+    return {
+        "id": name,
+        "sha": SHA,
+        "gated": False,
+        "private": False,
+        "siblings": siblings,
+        "tags": [],
+        "safetensors": {"parameters": {"BF16": 7}, "total": 7},
+        "cardData": card,
+        **more,
+    }
 
 
 class Hub:
@@ -143,17 +152,35 @@ def test_a_renamed_model_is_found_under_its_new_name(hub):
     assert found.claims[0].where == "the hub calls old/model so now"
 
 
-@pytest.mark.parametrize(("changes", "licences", "problem"), [
-    ({"cardData": None}, (), "no card metadata"),
-    ({"cardData": {"license": "other"}}, (), "without a name or a link"),
-    ({"cardData": {"license": "other", "license_name": "llama3.3"}}, (("llama-3.3",),), ""),
-    ({"cardData": {"license": "other", "license_name": "strange", "license_link": "https://x"}}, (), "nobody has read"),
-    ({"cardData": {"license": ["mit", "apache-2.0"]}}, (("apache-2.0", "mit"),), ""),
-    ({"cardData": {"license": {"a": 1}}}, (), "no short text"),
-    ({"cardData": "text", "siblings": "none", "safetensors": [1], "gated": 7, "sha": 3, "id": 5}, (), "no card metadata"),
-    ({"cardData": {"license": "mit"}, "siblings": [3, {}, {"rfilename": 1}, {"rfilename": "a", "size": "b", "lfs": 5}],
-      "safetensors": {"total": "many"}}, (("mit",),), ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "licences", "problem"),
+    [
+        ({"cardData": None}, (), "no card metadata"),
+        ({"cardData": {"license": "other"}}, (), "without a name or a link"),
+        ({"cardData": {"license": "other", "license_name": "llama3.3"}}, (("llama-3.3",),), ""),
+        (
+            {"cardData": {"license": "other", "license_name": "strange", "license_link": "https://x"}},
+            (),
+            "nobody has read",
+        ),
+        ({"cardData": {"license": ["mit", "apache-2.0"]}}, (("apache-2.0", "mit"),), ""),
+        ({"cardData": {"license": {"a": 1}}}, (), "no short text"),
+        (
+            {"cardData": "text", "siblings": "none", "safetensors": [1], "gated": 7, "sha": 3, "id": 5},
+            (),
+            "no card metadata",
+        ),
+        (
+            {
+                "cardData": {"license": "mit"},
+                "siblings": [3, {}, {"rfilename": 1}, {"rfilename": "a", "size": "b", "lfs": 5}],
+                "safetensors": {"total": "many"},
+            },
+            (("mit",),),
+            "",
+        ),
+    ],
+)
 def test_missing_and_odd_fields_are_told_and_the_rest_is_read(hub, changes, licences, problem):
     hub.pages["org/model"] = page("org/model") | changes
     proposal = propose(read("org/model"), register())
@@ -169,9 +196,14 @@ def test_more_files_than_are_read_are_told(hub, monkeypatch):
     assert "lists 2 files; the first 1 are read" in found.problems[0]
 
 
-@pytest.mark.parametrize(("body", "says"), [
-    (b"<html>", "sent no JSON"), (b"[1]", "sent no page"), (b'{"id": "' + b"x" * 5000 + b'"}', "more than 1,000 bytes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"<html>", "sent no JSON"),
+        (b"[1]", "sent no page"),
+        (b'{"id": "' + b"x" * 5000 + b'"}', "more than 1,000 bytes"),
+    ],
+)
 def test_an_answer_that_is_no_page_or_too_long_is_refused(hub, monkeypatch, body, says):
     monkeypatch.setattr(module, "LONGEST_ANSWER", 1000)
     hub.raw["org/model"] = body
@@ -179,14 +211,17 @@ def test_an_answer_that_is_no_page_or_too_long_is_refused(hub, monkeypatch, body
         read("org/model")
 
 
-@pytest.mark.parametrize(("status", "code", "says"), [
-    (403, "GatedRepo", "is gated: accept its conditions"),
-    (404, "RepoNotFound", "has no model org/model"),
-    (401, "RepoNotFound", "give a token in HF_TOKEN"),
-    (404, "RevisionNotFound", "no such revision"),
-    (500, None, "answered 500"),
-    (429, None, "answered 429"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "code", "says"),
+    [
+        (403, "GatedRepo", "is gated: accept its conditions"),
+        (404, "RepoNotFound", "has no model org/model"),
+        (401, "RepoNotFound", "give a token in HF_TOKEN"),
+        (404, "RevisionNotFound", "no such revision"),
+        (500, None, "answered 500"),
+        (429, None, "answered 429"),
+    ],
+)
 def test_a_refusal_says_what_to_do(hub, status, code, says):
     hub.refused["org/model"] = (status, code)
     with pytest.raises(HubError, match=says):
@@ -224,8 +259,10 @@ def test_bases_are_followed_up_until_the_register_knows_them(hub):
     assert [one.name for one in found] == ["org/model", "org/middle"]
     proposal = propose(found[0], register(), found[1:])
     assert proposal.conflicts == (
-        "it says mit, but its base meta-llama/Llama-3.1-8B is under the Llama 3.1 Community License Agreement, "
-        "which still holds",
+        (
+            "it says mit, but its base meta-llama/Llama-3.1-8B is under the Llama 3.1 Community License Agreement, "
+            "which still holds"
+        ),
     )
     assert not any("Llama-3.1" in path for path, _ in hub.asked)
 

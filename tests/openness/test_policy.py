@@ -9,8 +9,18 @@ from understudy.openness.facts import Grants
 from understudy.openness.policy import Policy, breaches, impact
 from understudy.openness.register import register as packaged
 
-SAID = Owner(commercial=True, monthly_users=1000, annual_revenue=1000, monthly_revenue=100, domicile="DE", users_in=("DE",),
-             hosts=False, distributes=False, trains_on_outputs=False, competes_with=())  # fmt: skip
+SAID = Owner(
+    commercial=True,
+    monthly_users=1000,
+    annual_revenue=1000,
+    monthly_revenue=100,
+    domicile="DE",
+    users_in=("DE",),
+    hosts=False,
+    distributes=False,
+    trains_on_outputs=False,
+    competes_with=(),
+)
 
 
 def found(one, model, *licences, owner=SAID):
@@ -62,11 +72,14 @@ def test_duties_do_not_refuse():
     assert not found(Policy(), family(licence="own"), licence("own", condition("naming", "duty")))
 
 
-@pytest.mark.parametrize(("demand", "one"), [
-    ("commercial", condition("commercial", "forbidden")),
-    ("outputs_may_train", condition("outputs", "person")),
-    ("outputs_may_train", condition("outputs", "forbidden")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("demand", "one"),
+    [
+        ("commercial", condition("commercial", "forbidden")),
+        ("outputs_may_train", condition("outputs", "person")),
+        ("outputs_may_train", condition("outputs", "forbidden")),
+    ],
+)
 def test_demands_on_conditions_refuse_whoever_the_owner_is(demand, one):
     wanted = Policy(licence_fits=False, **{demand: True})
     model = family(licence="own")
@@ -76,16 +89,19 @@ def test_demands_on_conditions_refuse_whoever_the_owner_is(demand, one):
     assert breach.unknown
 
 
-@pytest.mark.parametrize(("when", "limit", "refused"), [
-    ({"monthly_users_above": 700_000_000}, {"no_user_cap_below": 50_000_000}, False),
-    ({"monthly_users_above": 10_000_000}, {"no_user_cap_below": 50_000_000}, True),
-    ({"monthly_users_above": 50_000_000}, {"no_user_cap_below": 50_000_000}, False),
-    ({"annual_revenue_above": 1_000_000}, {"no_revenue_cap_below": 10_000_000}, True),
-    ({"annual_revenue_from": 10_000_000}, {"no_revenue_cap_below": 10_000_000}, False),
-    ({"monthly_revenue_above": 20_000_000}, {"no_revenue_cap_below": 500_000_000}, True),
-    ({"monthly_revenue_above": 20_000_000}, {"no_revenue_cap_below": 240_000_000}, False),
-    ({}, {"no_revenue_cap_below": 10_000_000, "no_user_cap_below": 1}, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("when", "limit", "refused"),
+    [
+        ({"monthly_users_above": 700_000_000}, {"no_user_cap_below": 50_000_000}, False),
+        ({"monthly_users_above": 10_000_000}, {"no_user_cap_below": 50_000_000}, True),
+        ({"monthly_users_above": 50_000_000}, {"no_user_cap_below": 50_000_000}, False),
+        ({"annual_revenue_above": 1_000_000}, {"no_revenue_cap_below": 10_000_000}, True),
+        ({"annual_revenue_from": 10_000_000}, {"no_revenue_cap_below": 10_000_000}, False),
+        ({"monthly_revenue_above": 20_000_000}, {"no_revenue_cap_below": 500_000_000}, True),
+        ({"monthly_revenue_above": 20_000_000}, {"no_revenue_cap_below": 240_000_000}, False),
+        ({}, {"no_revenue_cap_below": 10_000_000, "no_user_cap_below": 1}, False),
+    ],
+)
 def test_caps_are_compared_with_what_the_policy_can_bear(when, limit, refused):
     wanted = Policy(licence_fits=False, **limit)
     names = demands(wanted, family(licence="own"), licence("own", condition("threshold", "forbidden", when=when)))
@@ -97,15 +113,18 @@ def test_a_threshold_that_only_brings_a_duty_is_no_cap():
     assert not demands(Policy(licence_fits=False, no_user_cap_below=10), family(licence="own"), one)
 
 
-@pytest.mark.parametrize(("when", "effect", "modality", "refused"), [
-    ({"domicile_in": ("EU",)}, "forbidden", None, True),
-    ({"users_in": ("FR",)}, "forbidden", None, True),
-    ({"domicile_in": ("KR",)}, "forbidden", None, False),
-    ({"domicile_in": ("EU",), "modality": "multimodal"}, "forbidden", "multimodal", True),
-    ({"domicile_in": ("EU",), "modality": "multimodal"}, "forbidden", "text", False),
-    ({"domicile_in": ("EU",), "modality": "multimodal"}, "forbidden", None, True),
-    ({"domicile_in": ("EU",)}, "note", None, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("when", "effect", "modality", "refused"),
+    [
+        ({"domicile_in": ("EU",)}, "forbidden", None, True),
+        ({"users_in": ("FR",)}, "forbidden", None, True),
+        ({"domicile_in": ("KR",)}, "forbidden", None, False),
+        ({"domicile_in": ("EU",), "modality": "multimodal"}, "forbidden", "multimodal", True),
+        ({"domicile_in": ("EU",), "modality": "multimodal"}, "forbidden", "text", False),
+        ({"domicile_in": ("EU",), "modality": "multimodal"}, "forbidden", None, True),
+        ({"domicile_in": ("EU",)}, "note", None, False),
+    ],
+)
 def test_a_region_must_not_be_shut_out(when, effect, modality, refused):
     more = {"modality": modality} if modality else {}
     one = licence("own", condition("region", effect, when=when))
@@ -113,10 +132,16 @@ def test_a_region_must_not_be_shut_out(when, effect, modality, refused):
     assert names == (["usable_in"] if refused else [])
 
 
-@pytest.mark.parametrize(("components", "refused"), [
-    ({"parameters": part()}, None), ({"parameters": part("restricted", "own")}, None), ({"parameters": part("closed")}, False),
-    ({}, True), ({"parameters": part("unknown")}, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("components", "refused"),
+    [
+        ({"parameters": part()}, None),
+        ({"parameters": part("restricted", "own")}, None),
+        ({"parameters": part("closed")}, False),
+        ({}, True),
+        ({"parameters": part("unknown")}, True),
+    ],
+)
 def test_weights_must_be_public(components, refused):
     result = found(Policy(licence_fits=False, weights="public"), family(components=components), licence("own"))
     assert [one.unknown for one in result] == ([] if refused is None else [refused])
@@ -131,20 +156,23 @@ def test_a_class_and_the_definitions_can_be_demanded():
     assert [one.unknown for one in found(Policy(licence_fits=False, open_source=True), closed)] == [False]
 
 
-@pytest.mark.parametrize(("wanted", "more", "names"), [
-    ({"jurisdictions": ("EU",)}, {"jurisdiction": "FR"}, []),
-    ({"jurisdictions": ("EU",)}, {"jurisdiction": "US"}, ["jurisdictions"]),
-    ({"jurisdictions": ("EU",)}, {}, ["jurisdictions"]),
-    ({"not_jurisdictions": ("CN",)}, {"jurisdiction": "CN"}, ["not_jurisdictions"]),
-    ({"not_jurisdictions": ("CN",)}, {"jurisdiction": "US"}, []),
-    ({"not_jurisdictions": ("CN",)}, {}, ["jurisdictions"]),
-    ({"makers": ("somebody",)}, {}, []),
-    ({"makers": ("Another",)}, {}, ["makers"]),
-    ({"not_makers": ("Somebody",)}, {}, ["not_makers"]),
-    ({"licences": ("mit", "apache-2.0")}, {}, []),
-    ({"licences": ("apache-2.0",)}, {}, ["licences"]),
-    ({"not_licences": ("mit",)}, {}, ["not_licences"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wanted", "more", "names"),
+    [
+        ({"jurisdictions": ("EU",)}, {"jurisdiction": "FR"}, []),
+        ({"jurisdictions": ("EU",)}, {"jurisdiction": "US"}, ["jurisdictions"]),
+        ({"jurisdictions": ("EU",)}, {}, ["jurisdictions"]),
+        ({"not_jurisdictions": ("CN",)}, {"jurisdiction": "CN"}, ["not_jurisdictions"]),
+        ({"not_jurisdictions": ("CN",)}, {"jurisdiction": "US"}, []),
+        ({"not_jurisdictions": ("CN",)}, {}, ["jurisdictions"]),
+        ({"makers": ("somebody",)}, {}, []),
+        ({"makers": ("Another",)}, {}, ["makers"]),
+        ({"not_makers": ("Somebody",)}, {}, ["not_makers"]),
+        ({"licences": ("mit", "apache-2.0")}, {}, []),
+        ({"licences": ("apache-2.0",)}, {}, ["licences"]),
+        ({"not_licences": ("mit",)}, {}, ["not_licences"]),
+    ],
+)
 def test_makers_seats_and_licences_can_be_chosen(wanted, more, names):
     assert demands(Policy(licence_fits=False, **wanted), family(**more)) == names
 

@@ -1,5 +1,6 @@
 """What lies on this machine: GGUF files, folders, cards, YAML. Hostile until parsed, bounded, with clear words."""
 
+import contextlib
 import json
 import struct
 import tracemalloc
@@ -67,8 +68,12 @@ def lay(tmp_path):
 def test_a_gguf_file_says_name_licence_bases_and_sizes(lay):
     found = gguf.read(lay(WHOLE))
     assert (found.name, found.licence, found.architecture, found.context, found.tensors) == (
-        "Tiny Chat", "apache-2.0", "llama", 4096, 7,
-    )  # fmt: skip
+        "Tiny Chat",
+        "apache-2.0",
+        "llama",
+        4096,
+        7,
+    )
     assert found.bases[0] == gguf.Base("Llama 3.1 8B", "https://huggingface.co/meta-llama/Llama-3.1-8B")
     assert found.bases[1] == gguf.Base("Nameless", "")
     assert found.size == len(WHOLE)
@@ -84,24 +89,27 @@ def test_a_real_gguf_file_is_read():
     assert packaged().find(folder.read(path).name) is not None
 
 
-@pytest.mark.parametrize(("data", "says"), [
-    (b"", "ends within"),
-    (b"GG", "ends within"),
-    (file(magic=b"GGML"), "does not begin with GGUF"),
-    (file(version=1), "version 1"),
-    (file(version=0x03000000), "little-endian"),
-    (file(count=20_000), "20,000 pairs"),
-    (file(count=2), "ends within"),
-    (file(text("x" * 3) + struct.pack("<I", 99)), "unknown type 99"),
-    (file(struct.pack("<Q", 2**63) + b"x"), "string of"),
-    (file(pair("a", STRING, struct.pack("<Q", 2_000_000))), "string of 2,000,000 bytes"),
-    (file(pair("a", ARRAY, struct.pack("<IQ", U64, 2**60))), "bytes of metadata"),
-    (file(pair("a", ARRAY, struct.pack("<IQ", STRING, 2**60) + text("x"))), "ends within"),
-    (file(pair("a", ARRAY, struct.pack("<IQ", ARRAY, 100))), "array of 100 values of type 9"),
-    (file(pair("a", ARRAY, struct.pack("<IQ", ARRAY, 1) * 8)), "nested too deep"),
-    (file(pair("a", ARRAY, struct.pack("<IQ", 77, 1))), "unknown type 77"),
-    (WHOLE[:-1], "ends within"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "ends within"),
+        (b"GG", "ends within"),
+        (file(magic=b"GGML"), "does not begin with GGUF"),
+        (file(version=1), "version 1"),
+        (file(version=0x03000000), "little-endian"),
+        (file(count=20_000), "20,000 pairs"),
+        (file(count=2), "ends within"),
+        (file(text("x" * 3) + struct.pack("<I", 99)), "unknown type 99"),
+        (file(struct.pack("<Q", 2**63) + b"x"), "string of"),
+        (file(pair("a", STRING, struct.pack("<Q", 2_000_000))), "string of 2,000,000 bytes"),
+        (file(pair("a", ARRAY, struct.pack("<IQ", U64, 2**60))), "bytes of metadata"),
+        (file(pair("a", ARRAY, struct.pack("<IQ", STRING, 2**60) + text("x"))), "ends within"),
+        (file(pair("a", ARRAY, struct.pack("<IQ", ARRAY, 100))), "array of 100 values of type 9"),
+        (file(pair("a", ARRAY, struct.pack("<IQ", ARRAY, 1) * 8)), "nested too deep"),
+        (file(pair("a", ARRAY, struct.pack("<IQ", 77, 1))), "unknown type 77"),
+        (WHOLE[:-1], "ends within"),
+    ],
+)
 def test_a_damaged_gguf_file_is_refused_with_the_reason(lay, data, says):
     with pytest.raises(gguf.GgufError, match=says):
         gguf.read(lay(data))
@@ -120,34 +128,39 @@ def test_a_file_of_one_long_vocabulary_is_not_read_into_memory(lay):
 def test_bytes_of_any_kind_are_read_or_refused(tmp_path_factory, tail):
     path = tmp_path_factory.mktemp("gguf") / "any.gguf"
     path.write_bytes(b"GGUF" + struct.pack("<I", 3) + tail)
-    try:
-        gguf.read(path)
-    except gguf.GgufError as error:
-        assert str(error)
+    with contextlib.suppress(gguf.GgufError):
+        assert gguf.read(path).size == path.stat().st_size
 
 
 def test_values_of_other_types_than_they_should_have_are_no_facts(lay):
-    found = gguf.read(lay(file(
-        pair("general.license", U32, struct.pack("<I", 1)),
-        said("general.base_model.count", "two"),
-        pair("general.architecture", BOOL, b"\x01"),
-    )))  # fmt: skip
+    found = gguf.read(
+        lay(
+            file(
+                pair("general.license", U32, struct.pack("<I", 1)),
+                said("general.base_model.count", "two"),
+                pair("general.architecture", BOOL, b"\x01"),
+            )
+        )
+    )
     assert (found.licence, found.bases, found.architecture, found.context) == ("", (), "", None)
 
 
-# --- YAML and cards -----------------------------------------------------------------------------------------------------
+# --- YAML and cards --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("document", "says"), [
-    ("a: &x [1]\nb: *x\n", "line 2: aliases"),
-    ("a: &x {b: *x}\n", "aliases"),
-    ("a: !!python/object/apply:os.system ['echo']\n", "no YAML"),
-    ("[" * 50 + "]" * 50, "deeper than"),
-    ("x: " + "y" * yamls.LONGEST, "characters of YAML"),
-    ("a: [1\n", "no YAML"),
-    ("a: 0000-00-00\n", "no YAML"),
-    ("\x00", "no YAML"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ("a: &x [1]\nb: *x\n", "line 2: aliases"),
+        ("a: &x {b: *x}\n", "aliases"),
+        ("a: !!python/object/apply:os.system ['echo']\n", "no YAML"),
+        ("[" * 50 + "]" * 50, "deeper than"),
+        ("x: " + "y" * yamls.LONGEST, "characters of YAML"),
+        ("a: [1\n", "no YAML"),
+        ("a: 0000-00-00\n", "no YAML"),
+        ("\x00", "no YAML"),
+    ],
+)
 def test_yaml_that_could_harm_is_refused(document, says):
     with pytest.raises(YamlError, match=says):
         yamls.load(document)
@@ -168,16 +181,19 @@ def test_a_cards_metadata_is_read_with_where_it_stands():
     assert not found.problems
 
 
-@pytest.mark.parametrize(("card", "says"), [
-    ("# no head\n", "no metadata at its head"),
-    ("---\na: &x 1\nb: *x\n---\n", "cannot be read: line 2: aliases"),
-    ("---\n- a\n---\n", "no mapping"),
-    ("---\nlicense: 7\n---\n", "`license` has values that are no short text"),
-    ("---\nlicense: {a: b}\n---\n", "no short text"),
-    (f"---\nlicense: {'x' * 600}\n---\n", "no short text"),
-    (f"---\nbase_model: [{', '.join('a/b' for _ in range(100))}]\n---\n", "has 100 entries; the first 64"),
-    ("---\nlicense: mit\nbase_model: [[a]]\n---\n", "`base_model` has values"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        ("# no head\n", "no metadata at its head"),
+        ("---\na: &x 1\nb: *x\n---\n", "cannot be read: line 2: aliases"),
+        ("---\n- a\n---\n", "no mapping"),
+        ("---\nlicense: 7\n---\n", "`license` has values that are no short text"),
+        ("---\nlicense: {a: b}\n---\n", "no short text"),
+        (f"---\nlicense: {'x' * 600}\n---\n", "no short text"),
+        (f"---\nbase_model: [{', '.join('a/b' for _ in range(100))}]\n---\n", "has 100 entries; the first 64"),
+        ("---\nlicense: mit\nbase_model: [[a]]\n---\n", "`base_model` has values"),
+    ],
+)
 def test_a_card_that_is_odd_is_told_and_the_rest_is_read(card, says):
     assert says in " ".join(cards.of_text(card, EMPTY).problems)
 
@@ -201,7 +217,7 @@ def test_metadata_of_any_kind_is_read(metadata):
     propose(found, packaged())
 
 
-# --- folders --------------------------------------------------------------------------------------------------------------
+# --- folders ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_folder_is_read_card_configuration_licence_and_files(tmp_path, lay):
@@ -249,7 +265,7 @@ def test_what_is_not_there_or_no_model_is_an_error(tmp_path, lay):
         folder.read(lay(b"PK\x03\x04....", "model.gguf"))
 
 
-# --- proposals ------------------------------------------------------------------------------------------------------------
+# --- proposals -------------------------------------------------------------------------------------------------------
 
 KNOWN = register(
     family("free", licence="mit"),
@@ -263,19 +279,22 @@ def proposed(others=(), **more):
     return propose(Found("somebody/model", "here", **more), KNOWN, others)
 
 
-@pytest.mark.parametrize(("more", "licences", "problem"), [
-    ({"licence": "mit"}, (("mit",),), ""),
-    ({"licence": "MIT"}, (("mit",),), ""),
-    ({"licence": "MIT OR Apache-2.0"}, (("Apache-2.0",), ("mit",)), ""),
-    ({"licence": "MIT AND Apache-2.0"}, (("Apache-2.0", "mit"),), ""),
-    ({"licence": "other", "licence_name": "own licence"}, (("own",),), ""),
-    ({"licence": "other", "licence_name": "strange", "licence_link": "own"}, (("own",),), ""),
-    ({"licence": "other"}, (), "called 'other', without a name or a link"),
-    ({"licence": "other", "licence_name": "strange"}, (), "nobody has read the licence 'strange'"),
-    ({"licence": "other", "licence_link": "LICENSE"}, (), "nobody has read the licence 'LICENSE'"),
-    ({}, (), "no licence is stated"),
-    ({"licence": "no-such-licence"}, (), "no licence expression"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("more", "licences", "problem"),
+    [
+        ({"licence": "mit"}, (("mit",),), ""),
+        ({"licence": "MIT"}, (("mit",),), ""),
+        ({"licence": "MIT OR Apache-2.0"}, (("Apache-2.0",), ("mit",)), ""),
+        ({"licence": "MIT AND Apache-2.0"}, (("Apache-2.0", "mit"),), ""),
+        ({"licence": "other", "licence_name": "own licence"}, (("own",),), ""),
+        ({"licence": "other", "licence_name": "strange", "licence_link": "own"}, (("own",),), ""),
+        ({"licence": "other"}, (), "called 'other', without a name or a link"),
+        ({"licence": "other", "licence_name": "strange"}, (), "nobody has read the licence 'strange'"),
+        ({"licence": "other", "licence_link": "LICENSE"}, (), "nobody has read the licence 'LICENSE'"),
+        ({}, (), "no licence is stated"),
+        ({"licence": "no-such-licence"}, (), "no licence expression"),
+    ],
+)
 def test_a_sources_licence_is_recognised_or_told(more, licences, problem):
     proposal = proposed(**more)
     assert tuple(tuple(sorted(option)) for option in proposal.licences) == licences

@@ -61,12 +61,24 @@ def test_digests_are_one_licences_each():
     assert len(digest("")) == 64
 
 
-@pytest.mark.parametrize(("name", "found"), [
-    ("llama3.3", "llama-3.3"), ("llama3.1", "llama-3.1"), ("llama3", "llama-3"), ("gemma", "gemma-2025-03"), ("MIT", "mit"),
-    ("apache-2.0", "apache-2.0"), ("cc-by-nc-4.0", "cc-by-nc-4.0"), ("mrl", "mrl-0.1"), ("lfm1.0", "lfm-1.0"),
-    ("bigscience-bloom-rail-1.0", "bigscience-rail-1.0"), ("qwen-research", "qwen-research-2024"),
-    ("LicenseRef-scancode-llama-3.1-license-2024", "llama-3.1"), (" Apache License 2.0 ", "apache-2.0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("llama3.3", "llama-3.3"),
+        ("llama3.1", "llama-3.1"),
+        ("llama3", "llama-3"),
+        ("gemma", "gemma-2025-03"),
+        ("MIT", "mit"),
+        ("apache-2.0", "apache-2.0"),
+        ("cc-by-nc-4.0", "cc-by-nc-4.0"),
+        ("mrl", "mrl-0.1"),
+        ("lfm1.0", "lfm-1.0"),
+        ("bigscience-bloom-rail-1.0", "bigscience-rail-1.0"),
+        ("qwen-research", "qwen-research-2024"),
+        ("LicenseRef-scancode-llama-3.1-license-2024", "llama-3.1"),
+        (" Apache License 2.0 ", "apache-2.0"),
+    ],
+)
 def test_a_name_is_recognised_exactly(name, found):
     assert by_name(name, KNOWN).id == found
 
@@ -86,21 +98,43 @@ def test_names_are_one_licences_each():
     assert doubled <= {one.spdx.lower() for one in KNOWN.licences.values()}, "only an id may be its own SPDX id"
 
 
-@pytest.mark.parametrize(("expression", "options"), [
-    ("MIT", {("mit",)}),
-    ("Apache-2.0 OR MIT", {("apache-2.0",), ("mit",)}),
-    ("Apache-2.0 AND MIT", {("apache-2.0", "mit")}),
-    ("(MIT OR GPL-3.0-only) AND CC-BY-4.0", {("cc-by-4.0", "mit"), ("GPL-3.0-only", "cc-by-4.0")}),
-    ("LicenseRef-scancode-llama-2-license-2023", {("llama-2",)}),
-    ("0BSD", {("0BSD",)}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("expression", "options"),
+    [
+        ("MIT", {("mit",)}),
+        ("Apache-2.0 OR MIT", {("apache-2.0",), ("mit",)}),
+        ("Apache-2.0 AND MIT", {("apache-2.0", "mit")}),
+        ("(MIT OR GPL-3.0-only) AND CC-BY-4.0", {("cc-by-4.0", "mit"), ("GPL-3.0-only", "cc-by-4.0")}),
+        ("LicenseRef-scancode-llama-2-license-2023", {("llama-2",)}),
+        ("0BSD", {("0BSD",)}),
+    ],
+)
 def test_expressions_come_to_alternatives(expression, options):
     assert {tuple(sorted(option)) for option in by_expression(expression, KNOWN)} == options
 
 
-@pytest.mark.parametrize("expression", ["MIT OR", "(", "some words", "MIT AND OR", "x" * 501, " ",
-                                        " AND ".join(f"({a} OR {b})" for a, b in [("MIT", "ISC"), ("0BSD", "Zlib"), ("PSF-2.0", "BSL-1.0"),
-                                        ("MPL-2.0", "EPL-2.0"), ("NCSA", "X11"), ("AFL-3.0", "OSL-3.0")])])  # fmt: skip
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "MIT OR",
+        "(",
+        "some words",
+        "MIT AND OR",
+        "x" * 501,
+        " ",
+        " AND ".join(
+            f"({a} OR {b})"
+            for a, b in [
+                ("MIT", "ISC"),
+                ("0BSD", "Zlib"),
+                ("PSF-2.0", "BSL-1.0"),
+                ("MPL-2.0", "EPL-2.0"),
+                ("NCSA", "X11"),
+                ("AFL-3.0", "OSL-3.0"),
+            ]
+        ),
+    ],
+)
 def test_what_is_no_expression_is_refused_with_words(expression):
     with pytest.raises(ExpressionError, match=r"."):
         by_expression(expression, KNOWN)
