@@ -172,6 +172,7 @@ def test_a_name_belongs_to_one_family():
         ("openai/gpt-5", "gpt"),
         ("gpt-4o-mini", "gpt"),
         ("groq/openai/gpt-oss-120b", "gpt-oss"),
+        ("azure/gpt-oss-120b", "gpt-oss"),
         ("anthropic/claude-sonnet-4-5", "claude"),
         ("bedrock/anthropic.claude-3-haiku-20240307-v1:0", "claude"),
         ("gemini/gemini-2.5-pro", "gemini"),

@@ -48,10 +48,10 @@ def openness(
         _list(known, json=json)
     elif fetch is not None:
         _show_proposal(_fetched(fetch, known), json=json)
-    elif model is not None and ((path := Path(model).expanduser()).is_dir() or path.suffix.lower() == ".gguf"):
+    elif (path := Path(str(model))).is_dir() or path.suffix.lower() == ".gguf":
         _show_proposal(_read(path, known), json=json)
-    elif model is not None:
-        _show_model(model, _owner(owner), known, mot=mot, json=json)
+    else:
+        _show_model(str(model), _owner(owner), known, mot=mot, json=json)
 
 
 def _owner(path: Path | None) -> Owner:

@@ -14,6 +14,7 @@ Pure: a release in, a verdict out.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -122,10 +123,15 @@ def grade(release: Release) -> Verdict:
 
 
 def _row(name: str, release: Release) -> Row:
+    return _judged(name, licence_of(name, release) if name in release.components else None)
+
+
+@functools.lru_cache(4096)
+def _judged(name: str, licence: str | None) -> Row:
+    """The row of a component under a licence; None: it is not there. There are few of them, asked again and again."""
     spec = COMPONENTS[name]
-    if name not in release.components:
+    if licence is None:
         return Row(name, "missing", None, "not published, or not known to be")
-    licence = licence_of(name, release)
     if licence == UNLICENSED:
         return Row(name, "unlicensed", licence, "published, but no licence holds for it")
     if licence == UNKNOWN:
@@ -137,14 +143,15 @@ def _row(name: str, release: Release) -> Row:
     return Row(name, "counts", licence, f"{licence} is open and suits {spec.kind}")
 
 
-def _required(number: int) -> list[str]:
-    """What a class asks for, with all that the classes below ask for."""
-    return [name for name, spec in COMPONENTS.items() if spec.required and spec.rank >= number]
+_REQUIRED = {
+    number: [name for name, spec in COMPONENTS.items() if spec.required and spec.rank >= number] for number in (3, 2, 1)
+}
+"""What a class asks for, with all that the classes below ask for."""
 
 
 def _counted(number: int, rows: Mapping[str, Row], paper_stands_in: bool) -> tuple[list[str], int]:
     """The components that count towards a class, and how many it needs."""
-    names = _required(number)
+    names = _REQUIRED[number]
     counting = [name for name in names if rows[name].status == "counts"]
     if not paper_stands_in:
         return counting, len(names)
@@ -160,7 +167,7 @@ def _progress(number: int, rows: Mapping[str, Row], paper_stands_in: bool) -> fl
 def _missing(number: int, rows: Mapping[str, Row], *, paper_stands_in: bool) -> tuple[str, ...]:
     return tuple(
         name
-        for name in _required(number)
+        for name in _REQUIRED[number]
         if rows[name].status != "counts" and not (name == _REPORT and paper_stands_in)
     )
 

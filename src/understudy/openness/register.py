@@ -46,7 +46,8 @@ class Register(msgspec.Struct, frozen=True):
         best: tuple[int, Family] | None = None
         for family in self.families.values():
             for pattern in family.names:
-                if any(fnmatch.fnmatchcase(one, pattern) for one in names):
+                head = pattern.partition("*")[0]  # most patterns are ruled out by it, at a tenth of the price
+                if any(one.startswith(head) and fnmatch.fnmatchcase(one, pattern) for one in names):
                     weight = len(pattern) - pattern.count("*")
                     if best is None or weight > best[0]:
                         best = (weight, family)

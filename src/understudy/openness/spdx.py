@@ -31,7 +31,7 @@ def canonical(licence: str) -> str:
     return _ids().get(licence.lower(), licence)
 
 
-@functools.cache
+@functools.lru_cache(4096)
 def is_open(licence: str) -> bool:
     """Approved by the OSI, free by the FSF, open data, or made for models. `licence` is an SPDX id."""
     lists = _lists()
@@ -42,6 +42,7 @@ def is_osi_approved(licence: str) -> bool:
     return licence in _lists()["osi"]
 
 
+@functools.lru_cache(4096)
 def suits(licence: str, kind: Kind) -> bool:
     """Whether it is the right kind of licence for a component. Another open one counts too, with a warning."""
     return licence in _lists()[f"suits_{kind}"]
