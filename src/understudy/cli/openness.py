@@ -97,7 +97,7 @@ def _read(path: Path, known: Register) -> Proposal:
 def _list(known: Register, *, json: bool) -> None:
     from understudy.openness import assess, framework
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for family in known.families.values():
         found = assess.assess(family, known)
         rows.append(
@@ -119,11 +119,14 @@ def _list(known: Register, *, json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("id", "maker", "licence", "framework", "OSI definition", "EU exemption")
+    table = Table()
+    table.add_column("id", no_wrap=True)  # a name cut short cannot be asked for
+    for title in ("licence", "class", "OSI", "EU"):
+        table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(
-            row["id"], row["maker"], row["licence"] or "unknown", row["class"], row["open_source"], row["exempt"]
-        )
+        best = f", at best {row['class_at_best'].split(',')[0]}" if row["class_at_best"] != row["class"] else ""
+        licence = row["licence"] or "unknown"
+        table.add_row(row["id"], licence, f"{row['class'].split(',')[0]}{best}", row["open_source"], row["exempt"])
     Console().print(table)
 
 
