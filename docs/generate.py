@@ -5,12 +5,14 @@ from pathlib import Path
 from understudy.cli import reference as commands
 from understudy.dialects import reference as losses
 from understudy.gateway import reference as configuration
+from understudy.gateway.administration import reference as administration
 from understudy.openness import reference as openness
 from understudy.providers import reference as providers
 from understudy.resilience import reference as faults
 from understudy.sim import reference as sim
 
 PAGES = {
+    "admin-api.md": administration.render,
     "commands.md": commands.render,
     "configuration.md": configuration.render,
     "faults.md": faults.render,

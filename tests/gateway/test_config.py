@@ -113,7 +113,20 @@ WRONG = {
                              "Set DEEPSEEK_API_KEY in the environment, or `api_key` in [providers.deepseek]"),
     "a substitute without key": ('[defaults]\n<<substitutes = ["xai/grok-4"]', "xai needs a key", "XAI_API_KEY"),
     "a target without address": ('[routes.a]\n<<targets = ["azure/x"]', "azure needs AZURE_OPENAI_ENDPOINT", "Set"),
-    "the embedded engine": ("<<[providers.local]\ncooldown = false", "takes no settings", "Remove the table"),
+    "a price below nothing": (BOX + "<<[providers.box.prices]\ninput = -1\noutput = 2", "`input` is -1", "million"),
+    "half a price": (BOX + "<<[providers.box.prices]\ninput = 1", "need `input` and `output`", "`hour`"),
+    "unknown key of prices": (BOX + "[providers.box.prices]\n<<inputs = 1", "prices.inputs", "Did you mean `input`?"),
+    "a model's price": (
+        BOX + '[providers.box.model_prices.a]\nhour = 1\n[providers.box.model_prices."b/c"]\n<<hour = "x"',
+        "model_prices.b/c.hour: invalid decimal string", "million"),
+    "a key store elsewhere": ('[server]\n<<key_store = "mysql://a:hidden@b/c"', "neither a file's path", "postgresql://"),
+    "a key store of no name": ('[server]\n<<key_store = "postgresql://a:hidden@b"', "neither", "host/name"),
+    "a key store that is no URL": ('[server]\n<<key_store = "postgresql://[x/c"', "neither", "host/name"),
+    "a key store's variable": ('[server]\n<<key_store = "env:NOT_SET"', "NOT_SET, which is not set", "Set NOT_SET"),
+    "no patience": ("[server]\n<<redis_patience = 0", "server.redis_patience", "Give a value"),
+    "neither open nor closed": ('[server]\n<<redis_gone = "ajar"', "server.redis_gone", "Give a value"),
+    "the embedded engine": ("<<[providers.local]\ncooldown = false", "takes no settings but prices",
+                            "Leave nothing but prices"),
     "a local model that is not here": ('[routes.a]\n<<targets = ["local/nowhere"]', "not here", "understudy pull"),
 }  # fmt: skip
 
@@ -269,3 +282,16 @@ def test_what_is_nowhere_has_no_line():
 def test_the_line_is_found_in_a_long_file():
     text = "".join(f'[routes."r{n}"]\ntargets = [\n  "a/b",\n  "c/d",\n]\n' for n in range(500))
     assert locate(text, ("routes", "r417", "targets", 1)) == 417 * 5 + 4
+
+
+def test_the_embedded_engine_takes_prices_and_its_models_are_still_looked_for():
+    prices = "[providers.local.prices]\nhour = 0.5\n"
+    assert parse(prices + f'[routes.a]\ntargets = ["local/{models.WHEEL_MODEL}"]', "here.toml", {})
+    assert "not here" in refused(prices + '[routes.a]\ntargets = ["local/nowhere"]').what
+
+
+def test_without_its_driver_a_key_store_in_postgresql_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    error = refused('[server]\nkey_store = "postgresql://host/name"')
+    assert "psycopg" in error.what
+    assert "understudy[postgres]" in error.remedy

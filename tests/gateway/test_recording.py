@@ -6,10 +6,11 @@ import pytest
 
 from understudy import dialects
 from understudy.canon import Usage
-from understudy.gateway import recording, surface
+from understudy.gateway import pricing, recording, surface
 from understudy.gateway.call import Call
 from understudy.gateway.settings import Ledger
 from understudy.ledger import end_users
+from understudy.ledger.cost import Prices
 
 CHAT = b'{"model": "m", "messages": [{"role": "user", "content": "Hi"}], %s}'
 SAID = {
@@ -84,7 +85,7 @@ def priced(target, answer=None, **known):
     exchange = SimpleNamespace(
         attempts=[attempt], hit=None, wall=NOW, call=Call(CHAT % b'"n": 1', {}, surface.door("/v1/chat/completions"))
     )
-    recording.Recorder(None, Ledger()).price(exchange)
+    pricing.note(exchange, Prices())
     return attempt.charge and float(attempt.charge.usd)
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import TimeOfDateConstraint
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import understudy
@@ -202,6 +202,7 @@ ODD = st.recursive(
 FIELDS = ["cost", "is_byok", "cost_details", "cost_in_usd_ticks", "speed", "cache_creation", "server_tool_use"]
 
 
+@settings(deadline=None)  # the first price reads the list
 @given(
     st.sampled_from(
         [

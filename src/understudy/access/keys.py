@@ -35,15 +35,16 @@ _DIGITS = digits + ascii_letters
 _DAY = 86400
 
 Role = Literal["admin", "operator", "auditor", "user"]
-Right = Literal["call", "read", "operate", "administer"]
+Right = Literal["call", "read", "inspect", "operate", "administer"]
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
-    "admin": frozenset({"call", "read", "operate", "administer"}),
+    "admin": frozenset({"call", "read", "inspect", "operate", "administer"}),
     "operator": frozenset({"call", "read", "operate"}),
-    "auditor": frozenset({"read"}),
+    "auditor": frozenset({"read", "inspect"}),
     "user": frozenset({"call"}),
 }
-"""`call` models; `read` what happened; `operate` targets (drain, open); `administer` keys and what is stored."""
+"""`call` models; `read` what happened; `inspect` its words: what was asked, answered, commented; `operate` targets
+(drain, open); `administer` keys and what is stored."""
 
 
 class Key(msgspec.Struct, frozen=True):

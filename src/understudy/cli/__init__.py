@@ -14,6 +14,7 @@ from understudy.cli import (
     events,
     explain,
     export,
+    feedback,
     import_,
     init,
     keys,
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for verb in (
     init.init, serve.serve, check.check, explain.explain, targets.targets, events.events, log.log, usage.usage,
-    export.export, purge.purge, openness.openness,
+    feedback.feedback, export.export, purge.purge, openness.openness,
     demo.demo, pull.pull, sim.sim,
 ):  # fmt: skip
     app.command()(verb)

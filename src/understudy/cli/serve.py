@@ -36,6 +36,7 @@ def serve(
     import uvloop
 
     from understudy.gateway.config import ConfigError, listening
+    from understudy.telemetry.otel import NoSdkError
 
     loaded = read(config)
     try:
@@ -45,6 +46,8 @@ def serve(
     _open_files()
     try:
         uvloop.run(_serve(loaded, located(config)))
+    except NoSdkError as error:
+        fail(str(error))
     except OSError as error:
         server = loaded.config.server
         why = (error.strerror or str(error)).lower()
@@ -91,7 +94,7 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
     kept = recording.opened(loaded.config.ledger, os.environ)
     if kept is not None:
         gateway.recorder = recording.Recorder(kept, loaded.config.ledger)
-        gateway.recorder.load()
+    gateway.prices.load()
     measuring.measure(gateway, os.environ)
     values = loaded.config.server
     server = Server(gateway, host=values.host, port=values.port)

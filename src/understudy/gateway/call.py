@@ -149,10 +149,13 @@ class Call:
         """Roughly the tokens of the prompt, as far as its bytes tell. Never much: a picture's bytes are no words."""
         return min(len(self.body) / _BYTES, _LARGEST)
 
+    def bound(self) -> int:
+        """The most tokens that the answer may have, as the call says; 0 if it does not."""
+        return max(map(int, _MAX_TOKENS.findall(self.body[:_SEARCHED] + self.body[-_SEARCHED:])), default=0)
+
     def tokens(self) -> float:
         """What the call takes from a limit on tokens: the prompt, or the answer if that may be longer."""
-        asked = max(map(int, _MAX_TOKENS.findall(self.body[:_SEARCHED] + self.body[-_SEARCHED:])), default=0)
-        return counted(self.size(), asked)
+        return counted(self.size(), self.bound())
 
     @property
     def unsealed(self) -> bool:
@@ -170,6 +173,8 @@ class Call:
 
 
 def _name(raw: msgspec.Raw, kind: Any) -> str | None:
+    if raw is _ABSENT:
+        return None  # as in most calls, and sooner than to read and refuse it
     try:
         found = msgspec.json.decode(raw, type=kind)
     except _UNREADABLE:

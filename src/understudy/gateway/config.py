@@ -31,6 +31,7 @@ from understudy.gateway.settings import (
     Server,
 )
 from understudy.ledger import end_users
+from understudy.ledger.cost import OwnPrices
 from understudy.local import models
 from understudy.providers import auth, catalogue, signing
 from understudy.upstream import split_url
@@ -118,9 +119,10 @@ def _explain(error: msgspec.ValidationError, raw: dict[str, Any], text: str, sou
     missing = re.search(r"missing required field `([^`]+)`", what)
     if missing:
         return ConfigError(source, locate(text, path), f"{_dotted(path)} lacks `{missing[1]}`", "Add it.")
-    return ConfigError(
-        source, locate(text, path), f"{_dotted(path)}: {what[0].lower()}{what[1:]}", "Give a value of that kind."
-    )
+    remedy = "Give a value of that kind."
+    if _of_prices(path):
+        remedy = "Write `input` and `output` in US dollars per million tokens, `hour` in US dollars per hour, or all."
+    return ConfigError(source, locate(text, path), f"{_dotted(path)}: {what[0].lower()}{what[1:]}", remedy)
 
 
 def _dotted(path: Steps) -> str:
@@ -146,7 +148,7 @@ def _path(where: str, raw: dict[str, Any]) -> Steps:
     return tuple(path)
 
 
-_SECTIONS: dict[str, Any] = {"providers": Provider, "routes": Route, "headers": str}
+_SECTIONS: dict[str, Any] = {"providers": Provider, "routes": Route, "headers": str, "model_prices": OwnPrices}
 
 
 def _converts(value: object, kind: Any) -> bool:
@@ -159,9 +161,15 @@ def _converts(value: object, kind: Any) -> bool:
 
 def _known_keys(path: Steps) -> list[str]:
     kind: Any = Config
-    if path:
+    if _of_prices(path):
+        kind = OwnPrices
+    elif path:
         kind = {"server": Server, "ledger": Ledger, "cache": Cache, "defaults": Defaults, **_SECTIONS}[str(path[0])]
     return list(kind.__struct_fields__)
+
+
+def _of_prices(path: Steps) -> bool:
+    return path[:1] == ("providers",) and path[2:3] in (("prices",), ("model_prices",))
 
 
 def _near(name: str, known: Iterable[str], label: str) -> str:
@@ -191,6 +199,7 @@ class _Check:
         self.redis()
         self.cache()
         self.end_users()
+        self.key_store()
         for name, provider in self.config.providers.items():
             self.provider(name, provider)
         for name, route in self.config.routes.items():
@@ -255,6 +264,26 @@ class _Check:
             what = f"ledger.end_user_key has fewer than {end_users.SHORTEST_KEY} characters"
             raise self.fail(path, what, "Make one that nobody can guess: `openssl rand -hex 32`.")
 
+    def key_store(self) -> None:
+        """Fail if `server.key_store` is a URL that cannot be used. It may have a password in it and is never shown."""
+        value, path = self.config.server.key_store, ("server", "key_store")
+        if value.startswith("env:"):
+            self.secret(path, value)
+        value = reveal(value, self.environ)
+        if "://" not in value:
+            return
+        try:
+            parts = urlsplit(value)
+            fits = parts.scheme in ("postgresql", "postgres") and parts.path.strip("/") and parts.port != 0
+        except ValueError:
+            fits = ""
+        if not fits:
+            what = "server.key_store is neither a file's path nor the URL of a PostgreSQL database"
+            raise self.fail(path, what, "Write it as postgresql://user:password@host/name.")
+        if importlib.util.find_spec("psycopg") is None:
+            what = "server.key_store needs the driver psycopg, which is not installed"
+            raise self.fail(path, what, "Install it with `pip install understudy[postgres]`.")
+
     def host(self) -> None:
         server = self.config.server
         if not server.keys and not server.key_store and not _is_loopback(server.host):
@@ -288,8 +317,10 @@ class _Check:
             remedy = "Rename it: targets are `provider/model`."
             raise self.fail(path, f"the provider name {name!r} has a slash in it", remedy)
         if name == models.PROVIDER and provider.base_url is None:
-            remedy = "Remove the table; `understudy pull` adds models."
-            raise self.fail(path, f"{name} is the embedded engine, which takes no settings", remedy)
+            if provider != Provider(prices=provider.prices, model_prices=provider.model_prices):
+                remedy = "Leave nothing but prices; `understudy pull` adds models."
+                raise self.fail(path, f"{name} is the embedded engine, which takes no settings but prices", remedy)
+            return
         if name not in known:
             for field in ("dialect", "base_url"):
                 if getattr(provider, field) is None:
@@ -373,9 +404,10 @@ class _Check:
         if provider not in known:
             what = f"the target {target!r} names the unknown provider {provider!r}"
             raise self.fail(path, what, _near(provider, known, "Providers"))
-        if provider in self.config.providers:
+        embedded = provider == models.PROVIDER and self.config.providers.get(provider, Provider()).base_url is None
+        if provider in self.config.providers and not embedded:
             return
-        if provider != models.PROVIDER:
+        if not embedded:
             self.usable(path, provider, Provider())
         elif model not in (here := models.available()):
             remedy = f"On this machine: {', '.join(here) or 'none'}. `understudy pull` fetches others."

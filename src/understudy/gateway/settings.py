@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from understudy.ledger.consent import Store
+from understudy.ledger.cost import OwnPrices
 from understudy.providers.catalogue import Continuation
 from understudy.resilience import Order
 
@@ -39,8 +40,9 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_store: Annotated[
         str,
         Meta(
-            description="File of virtual keys, as `understudy keys` makes them, with owners, routes, limits and "
-            "budgets. Clients may use these beside `keys`. Empty: none."
+            description="Virtual keys, as `understudy keys` makes them, with owners, routes, limits and budgets: a "
+            "file's path, or for several replicas a `postgresql://` URL (or `env:NAME`). Clients may use these beside "
+            "`keys`. Empty: none."
         ),
     ] = ""
     cors_origins: Annotated[
@@ -76,6 +78,17 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "that uses the same Redis.",
         ),
     ] = "understudy"
+    redis_patience: Annotated[
+        float,
+        Meta(gt=0, le=10, description="Seconds that a call of a key with limits or budgets waits for Redis at most."),
+    ] = 0.1
+    redis_gone: Annotated[
+        Literal["open", "closed"],
+        Meta(
+            description="What holds for limits of keys while Redis does not answer. `open`: each replica goes by its "
+            "own counts. `closed`: calls of keys with limits or budgets are refused (503, `limits_unavailable`)."
+        ),
+    ] = "open"
     linger: Annotated[
         float,
         Meta(
@@ -184,6 +197,16 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     cooldown: Annotated[bool, Meta(description="false: never skipped, whatever it answered (for test benches).")] = True
+    prices: Annotated[
+        OwnPrices | None,
+        Meta(description="What its models cost, instead of the price list: see `[providers.NAME.prices]`."),
+    ] = None
+    model_prices: Annotated[
+        dict[str, OwnPrices],
+        Meta(
+            description="The same for single models, which goes before `prices`: `[providers.NAME.model_prices.MODEL]`."
+        ),
+    ] = {}
 
 
 class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

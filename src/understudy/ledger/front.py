@@ -62,6 +62,11 @@ class Ledger:
         self._before = Said()
         self._lost: dict[str, int] = {}
 
+    @property
+    def url(self) -> str:
+        """Where the database is, as a URL; it may hold a password."""
+        return self._settings.url
+
     def start(self) -> None:
         self._thread.start()
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, insert, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, insert, or_, select, true
 
 from understudy import clock
 from understudy.ledger.records import Audit
@@ -122,6 +122,22 @@ def meant(connection: Connection, which: Which) -> list[str]:
 def matching(connection: Connection, which: Which) -> int:
     """How many exchanges are meant."""
     return len(meant(connection, which))
+
+
+def counted(connection: Connection, which: Which) -> dict[str, int]:
+    """How many rows `purge` would delete, by table."""
+    ids = meant(connection, which)
+    found = dict.fromkeys((table.name for table in _tables(which)), 0)
+    for start in range(0, len(ids), _ASKED):
+        for table in _tables(which):
+            column = table.c.id if table is exchanges else table.c.exchange
+            query = select(func.count()).select_from(table).where(column.in_(ids[start : start + _ASKED]))
+            found[table.name] += connection.scalar(query) or 0
+    own = select(exchanges.c.id).where(which.condition())
+    for table, condition in which.strays():
+        query = select(func.count()).select_from(table).where(condition, table.c.exchange.not_in(own))
+        found[table.name] += connection.scalar(query) or 0
+    return found
 
 
 def purge(connection: Connection, which: Which, now: float, actor: str = "command line") -> Proof:
