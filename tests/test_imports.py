@@ -20,6 +20,7 @@ ALLOWED = {
     "telemetry": {"canon", "clock"},
     "access": {"canon", "clock"},
     "cache": {"canon", "clock"},
+    "openness": set(),
     "local": {"canon", "providers", "clock"},
     "sim": {"canon", "dialects", "clock"},
     "gateway": {

@@ -19,6 +19,7 @@ from understudy.cli import (
     init,
     keys,
     log,
+    openness,
     pull,
     purge,
     serve,
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for verb in (
     init.init, serve.serve, check.check, explain.explain, targets.targets, events.events, log.log, usage.usage,
-    feedback.feedback, export.export, purge.purge,
+    feedback.feedback, export.export, purge.purge, openness.openness,
     demo.demo, pull.pull, sim.sim,
 ):  # fmt: skip
     app.command()(verb)
