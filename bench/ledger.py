@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from understudy.ledger import Attempt, Body, Cost, Exchange, Ledger, Outcome, Settings, Tokens
+from understudy.ledger import Attempt, Body, Cost, Exchange, Ledger, Outcome, Redaction, Settings, Tokens
 from understudy.ledger.database import open_engine
 from understudy.ledger.queries import Filter, page, usage
+from understudy.ledger.record_redaction import RecordRedactor
 from understudy.ledger.store import Store
 
 _START = 1_790_000_000.0
@@ -55,11 +56,30 @@ def made(count: int, name: str, bodies: tuple[Body, ...] = ()) -> Iterator[Excha
         )
 
 
-def ingest(url: str, spool: str, count: int, size: int) -> str:
+_PROSE = (
+    "the model answers that foxes live in the woods near our house and asks whether we have seen one of them in the",
+    "garden, which we did on a morning in 2024, at about half past six, when version 3 of the fence was not yet there",
+)
+
+
+def said(size: int, *, prose: bool) -> list[bytes]:
+    """500 texts of `size` bytes: a request in words, or hexadecimal numbers, which redaction has to look at most."""
+    chance = random.Random(size)
+    if prose:
+        head, tail = b'{"model":"gpt-5","messages":[{"role":"user","content":"', b'"}]}'
+        words = " ".join(_PROSE).split()
+        room = size - len(head) - len(tail)
+        return [head + " ".join(chance.choices(words, k=size // 2))[:room].encode() + tail for _ in range(500)]
+    words = [f"{chance.getrandbits(40):x} " for _ in range(2000)]
+    return ["".join(chance.choices(words, k=size // 8))[:size].encode() for _ in range(500)]
+
+
+def ingest(
+    url: str, spool: str, count: int, size: int, redaction: Redaction | None = None, *, prose: bool = False
+) -> str:
     """Put `count` exchanges as fast as they are taken, each with two bodies of `size` bytes together."""
-    words = [f"{random.getrandbits(40):x} " for _ in range(2000)]
-    texts = ["".join(random.choices(words, k=size // 16))[: size // 2].encode() for _ in range(500)]
-    records = list(made(count, f"{size:04x}{os.getpid():08x}"))
+    texts = said(size // 2, prose=prose)
+    records = list(made(count, f"{size:04x}{os.getpid():08x}{int(time.time() * 1000):x}"))
     if size:
         import msgspec  # noqa: PLC0415  # only here
 
@@ -69,7 +89,7 @@ def ingest(url: str, spool: str, count: int, size: int) -> str:
             )
             for n, record in enumerate(records)
         ]
-    ledger = Ledger(Settings(url=url, spool=spool, memory=24 * 1024 * 1024))
+    ledger = Ledger(Settings(url=url, spool=spool, memory=24 * 1024 * 1024, redaction=redaction))
     ledger.start()
     assert ledger.ready()
     limit = 2000 if size else 20_000
@@ -86,10 +106,15 @@ def ingest(url: str, spool: str, count: int, size: int) -> str:
     assert not state.lost, state
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     writer = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    what = f"bodies {size} bytes{' of prose' if prose else ''}, {_how(redaction)}"
     return (
-        f"{count / took:8,.0f} exchanges/s, bodies {size} bytes; work: {used / count * 1e6:.1f} µs in the gateway, "
+        f"{count / took:8,.0f} exchanges/s, {what}; work: {used / count * 1e6:.1f} µs in the gateway, "
         f"{writer / count * 1e6:.1f} µs in the writer; its peak {after.ru_maxrss // 1024} MiB"
     )
+
+
+def _how(redaction: Redaction | None) -> str:
+    return "as they are" if redaction is None else "redacted, Kingfisher too" if redaction.scanner else "redacted"
 
 
 def put_cost(spool: str) -> str:
@@ -140,7 +165,13 @@ def main() -> None:
         url = given.url or f"sqlite:///{folder}/ledger.db"
         print(put_cost(spool), flush=True)
         print(ingest(url, spool, given.puts, 0), flush=True)
-        print(ingest(url, spool, given.puts // 4, 2048), flush=True)
+        rules = str(Path(folder) / "rules")
+        kingfisher = Redaction(scanner=True, cache=rules)
+        RecordRedactor(kingfisher).record(next(made(1, "warm", (Body("request", b"{}"),))))  # compiles its rules
+        for prose in (False, True):
+            for redaction in (None, Redaction(), kingfisher):
+                print(ingest(url, spool, given.puts // 4, 2048, redaction, prose=prose), flush=True)
+        print(ingest(url, spool, given.puts, 0, Redaction()), flush=True)
         start = time.perf_counter()
         fill(url, given.rows)
         print(f"{given.rows / (time.perf_counter() - start):8,.0f} exchanges/s, by the store alone", flush=True)

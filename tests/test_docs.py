@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from understudy.gateway import counting, models, routing, surface
+from understudy.gateway.administration import table as administration
 from understudy.resilience import table
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +41,11 @@ def test_every_path_is_documented():
     assert "/v1/chat/completions" in paths
     assert "/healthz" in paths
     assert not [path for path in paths if f" {path}`" not in page]
+
+
+def test_every_operation_of_the_admin_api_is_documented():
+    page = (REFERENCE / "admin-api.md").read_text()
+    assert not [one.name for one in administration.ENDPOINTS if f"\n## `{one.method} {one.path}`\n" not in page]
 
 
 def test_every_error_code_is_documented():

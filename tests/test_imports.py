@@ -16,9 +16,11 @@ ALLOWED = {
     "upstream": {"clock"},
     "resilience": {"canon", "clock"},
     "ledger": {"canon", "clock"},
+    "moving": {"canon", "clock", "dialects", "ledger"},
     "telemetry": {"canon", "clock"},
     "access": {"canon", "clock"},
     "cache": {"canon", "clock"},
+    "openness": set(),
     "local": {"canon", "providers", "clock"},
     "sim": {"canon", "dialects", "clock"},
     "gateway": {

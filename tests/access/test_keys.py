@@ -118,7 +118,7 @@ def test_what_roles_may():
     assert may("admin", "administer")
     assert may("user", "call")
     assert [role for role in RIGHTS if may(role, "administer")] == ["admin"]
-    assert RIGHTS["auditor"] == {"read"}, "reads, and nothing else"
+    assert RIGHTS["auditor"] == {"read", "inspect"}, "reads, and nothing else"
     assert not may("user", "read")
 
 

@@ -243,6 +243,19 @@ def test_what_was_spent_without_redis_is_booked_when_it_is_back(server, caplog):
     assert "is back" in caplog.text
 
 
+def test_what_redis_was_not_told_by_the_end_is_counted_and_said(server, caplog):
+    async def main():
+        async with Replica(server) as one:
+            verdict = await one.ask(GONE, 1, 20)
+            server.kill()
+            one.settle(verdict, 1, 20)
+            await until(lambda: not one.shared.connected)
+        return one.shared.report()["lost"]
+
+    assert asyncio.run(main()) == 1
+    assert "was not told what 1 calls cost" in caplog.text
+
+
 def test_what_waits_is_bounded_and_counted(server, monkeypatch, caplog):
     from understudy.access import line
 
@@ -258,6 +271,20 @@ def test_what_waits_is_bounded_and_counted(server, monkeypatch, caplog):
             return one.shared.report()
 
     assert asyncio.run(main())["lost"] >= 3
+
+
+def test_a_gateway_that_is_slow_itself_does_not_take_redis_for_gone(server):
+    async def main():
+        async with Replica(server, patience=0.02, when_gone="closed") as one:
+            asking = asyncio.create_task(one.ask(named("n", limits=(Limit("requests", 5, "minute"),))))
+            for _ in range(5):
+                await asyncio.sleep(0)
+                time.sleep(0.05)  # noqa: ASYNC251  # the event loop is held up longer than the patience lasts
+            return await asking, one.shared.alone
+
+    verdict, alone = asyncio.run(main())
+    assert verdict.ok
+    assert alone == 0
 
 
 CLIENTS = """
@@ -311,7 +338,7 @@ def test_500_clients_of_two_processes_stay_within_rate_and_budget(server):
 
 def test_a_url_that_is_none_of_redis_is_refused():
     with pytest.raises(ValueError, match="scheme"):
-        Shared("http://127.0.0.1/", local=Local())
+        Shared("http://127.0.0.1/", local=Local(), patience=1)
 
 
 def test_a_call_that_is_cancelled_while_it_waits_takes_nothing(server):

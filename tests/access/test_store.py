@@ -5,11 +5,12 @@ import sqlite3
 import stat
 import threading
 
+import psycopg
 import pytest
 
 from understudy import clock
-from understudy.access import Budget, Denied, Key, Limit, Local, Ring
-from understudy.access import store as stores
+from understudy.access import Budget, Denied, Key, Limit, Local, Ring, database
+from understudy.access.budgets import Spent
 from understudy.access.keys import ROTATED
 from understudy.access.store import Keeper, Store, StoreError
 
@@ -25,17 +26,23 @@ def path(tmp_path):
     return tmp_path / "keys.sqlite"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, path):
+    """An empty store of either kind."""
+    return path if request.param == "sqlite" else request.getfixturevalue("postgres_server").url()
+
+
 @pytest.fixture
-def store(path):
-    opened = Store(path)
+def store(place):
+    opened = Store(place)
     yield opened
     opened.close()
 
 
-def test_a_key_comes_back_as_it_was_made(store, path):
+def test_a_key_comes_back_as_it_was_made(store, place):
     made, secret = store.create("mine", **SETTINGS)
     store.close()
-    again = Store(path)
+    again = Store(place)
     assert again.records() == [made]
     assert again.record("mine") == again.record(made.key.id) == made
     assert made.digest == secret.digest()
@@ -45,7 +52,8 @@ def test_a_key_comes_back_as_it_was_made(store, path):
     again.close()
 
 
-def test_no_key_is_in_the_file_and_none_but_its_owner_reads_it(store, path):
+def test_no_key_is_in_the_file_and_none_but_its_owner_reads_it(path):
+    store = Store(path)
     _, first = store.create("mine")
     _, second = store.rotate("mine", 60)
     store.close()
@@ -116,8 +124,8 @@ def test_a_file_that_is_none_a_later_one_and_a_folder_are_refused_with_the_reaso
         Store(later)
 
 
-def test_writers_in_two_places_lose_nothing(store, path):
-    other = Store(path)
+def test_writers_in_two_places_lose_nothing(store, place):
+    other = Store(place)
     store.create("mine", tags={})
     failed = []
 
@@ -151,6 +159,7 @@ async def kept(store, other):
     await keeper.look()
     key = ring.find(shown, 1e9)
     assert key == record.key
+    await keeper.note()
     await keeper.look()
     assert ring.find(shown, 1e9) is key, "nothing is reread where nothing changed"
     _, second = await keeper.change(store.create, "second")
@@ -170,14 +179,14 @@ async def kept(store, other):
     assert again.admit(key, 1, 60, 0.0, 1e9).ok
 
 
-def test_a_running_gateway_sees_changes_and_writes_down_what_was_used(store, path):
-    other = Store(path)
+def test_a_running_gateway_sees_changes_and_writes_down_what_was_used(store, place):
+    other = Store(place)
     asyncio.run(kept(store, other))
     other.close()
 
 
 def test_a_store_that_is_locked_stops_nobody_and_nothing_is_missed(path, caplog, monkeypatch):
-    monkeypatch.setattr(stores, "BUSY", 0.01)
+    monkeypatch.setattr(database, "BUSY", 0.01)
     store = Store(path)
     _, secret = store.create("mine")
     shown = secret.reveal().encode()
@@ -204,3 +213,91 @@ def test_a_store_that_is_locked_stops_nobody_and_nothing_is_missed(path, caplog,
     assert len(caplog.records) == 1
     assert secret.reveal() not in caplog.text
     store.close()
+
+
+# -- PostgreSQL alone --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def url(postgres_server):
+    return postgres_server.url()
+
+
+def test_replicas_that_start_at_once_make_the_tables_once(url):
+    opened, failed = [], []
+
+    def start():
+        try:
+            opened.append(Store(url))
+        except StoreError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    opened[0].create("mine")
+    assert [len(store.records()) for store in opened] == [1] * 6
+    assert all(store.changed() for store in opened)
+    assert not any(store.changed() for store in opened)
+    for store in opened:
+        store.close()
+
+
+def test_what_one_replica_knows_to_be_spent_is_never_replaced_by_less(url):
+    store = Store(url)
+    key = store.create("mine")[0].key.id
+
+    def noted(start, spent):
+        store.note({}, {key: [Spent("usd", "day", "UTC", start, spent, 0)]})
+        return [(row.start, row.spent) for row in store.spent()[key]]
+
+    large = 3_000 * 10**6
+    assert noted(86_400.0, large) == [(86_400.0, large)], "thousands of dollars fit"
+    assert noted(86_400.0, 5) == [(86_400.0, large)]
+    assert noted(172_800.0, 7) == [(172_800.0, 7)], "another day begins with nothing"
+    assert noted(86_400.0, large) == [(172_800.0, 7)], "and the one before does not come back"
+    store.close()
+
+
+def test_a_database_that_is_away_is_explained_without_its_password_and_found_again(postgres_server):
+    url = postgres_server.url().replace("test@", "test:hidden-word@")
+    store = Store(url)
+    _, secret = store.create("mine")
+    ring, failures = Ring(), []
+    keeper = Keeper(store, ring, Local())
+    keeper.load()
+    postgres_server.stop()
+    try:
+        for call in (store.records, store.changed, lambda: store.create("other"), lambda: Store(url)):
+            with pytest.raises(StoreError) as raised:
+                call()
+            failures.append(str(raised.value))
+    finally:
+        postgres_server.start()
+    assert isinstance(ring.find(secret.reveal().encode(), 1e9), Key), "keys stay as they were"
+    assert all("127.0.0.1" in failure and "hidden-word" not in failure and "\n" not in failure for failure in failures)
+    assert [record.key.name for record in store.records()] == ["mine"]
+    store.close()
+
+
+def test_a_later_version_of_the_tables_is_refused(url):
+    Store(url).close()
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE access_state SET version = 99")
+    with pytest.raises(StoreError, match="later version"):
+        Store(url)
+
+
+@pytest.mark.parametrize("place", ["mysql://host/name", "postgresql://host", "http://x/y", "postgresql://:x:y:z/n"])
+def test_what_is_neither_a_file_nor_a_database_is_refused(place):
+    with pytest.raises(StoreError, match=r"write a path or postgresql://"):
+        Store(place)
+
+
+def test_without_its_driver_postgresql_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(database.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(StoreError, match=r"pip install understudy\[postgres\]"):
+        Store("postgresql://host/name")

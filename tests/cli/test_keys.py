@@ -186,6 +186,40 @@ def test_init_writes_a_valid_configuration_and_makes_one_admin_key(folder):
     assert "admin key already" in again.stderr
 
 
+def test_the_store_is_the_one_that_the_configuration_names(folder, monkeypatch):
+    (folder / "understudy.toml").write_text('[server]\nkey_store = "named.sqlite"\n[providers.x]\napi_key = "env:NO"\n')
+    keys("create", "a")
+    assert (folder / "named.sqlite").exists()
+    monkeypatch.setenv("PLACE", str(folder / "by-variable.sqlite"))
+    (folder / "understudy.toml").write_text('[server]\nkey_store = "env:PLACE"\n')
+    keys("create", "a")
+    assert (folder / "by-variable.sqlite").exists()
+    monkeypatch.delenv("PLACE")
+    done = keys("create", "a")
+    assert (done.exit_code, "env:PLACE" in done.stderr) == (2, True)
+    (folder / "understudy.toml").write_text("[server\n")
+    done = keys("create", "a")
+    assert (done.exit_code, "understudy check" in done.stderr) == (2, True)
+
+
+def test_keys_are_kept_in_postgresql_where_that_is_said(folder, monkeypatch, postgres_server):
+    monkeypatch.setenv("KEYS", postgres_server.url().replace("test@", "test:hidden@"))
+    done = understudy("init", "--store", "env:KEYS", "--json")
+    found = json.loads(done.stdout)
+    assert found["store"].startswith("PostgreSQL at 127.0.0.1:")
+    loaded = config.load(folder / "understudy.toml", {"KEYS": "postgresql://h/n"}).config
+    assert loaded.server.key_store == "env:KEYS"
+    secret = keys("create", "a", "--limit", "parallel=3").stdout.strip()
+    assert SHOWN.fullmatch(secret)
+    assert [key["name"] for key in json.loads(keys("list", "--json").stdout)] == ["admin", "a"]
+    for verb in VERBS[3:]:
+        done = keys(verb, "a", *(["--owner", "ben"] if verb == "change" else []))
+        assert done.exit_code == 0, done.output
+        assert "hidden" not in done.output
+    assert keys("show", "a").exit_code == 1
+    assert list(folder.glob("*.sqlite")) == []
+
+
 def test_init_leaves_a_configuration_alone_and_tells_programs_what_it_did(folder):
     (folder / "understudy.toml").write_text("# mine\n")
     found = json.loads(understudy("init", "--json").stdout)
@@ -199,3 +233,14 @@ def test_init_where_it_cannot_write_ends_with_1(folder):
     done = understudy("init", "-c", folder / "nowhere/understudy.toml")
     assert done.exit_code == 1
     assert "Cannot write" in done.stderr
+
+
+def test_what_may_be_kept_of_a_key_can_be_set_and_left_to_its_route(folder):
+    secret = keys("create", "my-app", "--keep", "metadata").stdout.strip()
+    assert opens(folder, secret).store == "metadata"
+    assert json.loads(keys("show", "my-app", "--json").stdout)["keep"] == "metadata"
+    assert json.loads(keys("change", "my-app", "--keep", "route", "--json").stdout)["keep"] == "route"
+    assert opens(folder, secret).store is None
+    done = keys("change", "my-app", "--keep", "everything")
+    assert done.exit_code == 2
+    assert "none, metadata, bodies, route" in done.output

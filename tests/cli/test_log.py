@@ -1,14 +1,18 @@
 """`understudy log` and `usage` over a ledger that a gateway has written."""
 
+import contextlib
 import csv
 import io
 import json
+import sqlite3
+import time
 from typing import NamedTuple
 
 import pytest
 
 from tests.cli import process
 from tests.running import TWO, Running
+from understudy import ledger
 from understudy.gateway import recording
 from understudy.gateway.settings import Ledger
 
@@ -44,7 +48,7 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ledger")
     file = folder / "understudy.toml"
     file.write_text(f'[ledger]\nurl = "{folder}/l.sqlite"\n')
-    kept = recording.opened(Ledger(url=f"{folder}/l.sqlite"), {})
+    kept = recording.opened(Ledger(), (f"sqlite:///{folder}/l.sqlite", folder))
     ids = {}
     with Running(TWO + ROUTES) as gateway:
         gateway.call(lambda: setattr(gateway.gateway, "recorder", recording.Recorder(kept, Ledger())))
@@ -155,9 +159,14 @@ def test_everything_can_be_taken_away(written, tmp_path):
     out = tmp_path / "all.jsonl"
     done = run("export", out, "-c", file)
     assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert {line["exchange"]["id"] for line in lines} == {ids[name] for name in ids if name != "hides"}
+    header, *lines, end = [json.loads(line) for line in out.read_text().splitlines()]
+    exchanges = {line["id"] for line in lines if line["type"] == "exchange"}
+    assert exchanges == {ids[name] for name in ids if name != "hides"}
+    assert [line["comment"] for line in lines if line["type"] == "feedback"] == ["Fair enough."]
     assert "Hello there" in out.read_text()
+    assert f"sha256 of the records: {end['sha256']}" in done.stderr
+    assert header["version"] == 1
+    (tmp_path / "no").write_text("a file where a folder should be")
     assert run("export", tmp_path / "no" / "folder", "-c", file).returncode == 1
 
 
@@ -174,3 +183,74 @@ def test_what_is_purged_is_gone_and_counted(written):
     assert told["deleted"]["attempts"] == 7
     assert facts("log", "-c", file) == []
     assert json.loads(run("usage", "-c", file, "--json").stdout), "sums stay"
+
+
+KEY = "k" * 32
+SAID = 'jo@example.org says "hi"'
+
+
+@pytest.fixture
+def hidden(tmp_path):
+    """A configuration with a key for pseudonyms, and the id of an exchange that has some."""
+    place = f"sqlite:///{tmp_path}/l.sqlite"
+    file = tmp_path / "understudy.toml"
+    file.write_text(f'[ledger]\nurl = "{tmp_path}/l.sqlite"\n[redaction]\npseudonym_key = "env:PSEUDONYMS"\n')
+    kept = ledger.Ledger(ledger.Settings(place, str(tmp_path / "spool"), redaction=ledger.Redaction(key=KEY)))
+    kept.start()
+    attempt = ledger.Attempt("a/b", 0.0, fault="overloaded", reaction="surface", fault_message=f"no {SAID}")
+    bodies = (
+        ledger.Body("request", json.dumps({"content": f"my password is x, {SAID}"}).encode(), "application/json"),
+        ledger.Body("answer", f"Dear {SAID}".encode(), "text/plain"),
+    )
+    kept.put(
+        ledger.Exchange("ex_1", time.time(), "r", "openai-chat", "r", "failed", attempts=(attempt,), bodies=bodies)
+    )
+    kept.put(ledger.Feedback("fb_1", "ex_1", time.time(), comment=SAID))
+    assert kept.stop().lost == {}
+    return file, tmp_path / "l.sqlite"
+
+
+def revealed(file, *arguments, key=KEY):
+    return Done(*process.run("log", *arguments, "-c", file, environ={} if key is None else {"PSEUDONYMS": key}))
+
+
+def audited(database):
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return connection.execute("select actor, action, subject, detail from audit").fetchall()
+
+
+def test_who_has_the_key_sees_real_values_and_it_is_audited(hidden):
+    file, database = hidden
+    plain = revealed(file, "ex_1", "--json")
+    assert "jo@example.org" not in plain.stdout
+    assert "[email:~" in plain.stdout
+    assert audited(database) == []
+    found = json.loads(revealed(file, "ex_1", "--reveal", "--json").stdout)
+    request, answer = (body[1] for body in found["bodies"])
+    assert json.loads(request) == {"content": f"my password is x, {SAID}"}
+    assert answer == f"Dear {SAID}"
+    assert f"no {SAID}" in str(found["attempts"])
+    assert found["feedback"][0][-2] == SAID
+    ((actor, action, subject, detail),) = audited(database)
+    assert (actor, action, subject) == ("command line", "reveal", "ex_1")
+    assert json.loads(detail)["user"]
+    shown = revealed(file, "ex_1", "--reveal").stdout
+    assert f"Dear {SAID}" in shown
+    assert len(audited(database)) == 2
+
+
+def test_nobody_else_does(hidden):
+    file, database = hidden
+    wrong = revealed(file, "ex_1", "--reveal", "--json", key="w" * 32)
+    assert wrong.returncode == 0
+    assert "jo@example.org" not in wrong.stdout
+    assert revealed(file, "ex_1", "--reveal", key=None).returncode == 2
+    assert revealed(file, "--reveal").returncode == 2
+    assert revealed(file, "ex_2", "--reveal").returncode == 1
+    file.write_text(f'[ledger]\nurl = "{database}"\n')
+    done = revealed(file, "ex_1", "--reveal")
+    assert done.returncode == 2
+    assert "redaction.pseudonym_key" in done.stderr
+    file.write_text(f'[ledger]\nurl = "{database}"\n[redaction]\non = false\npseudonym_key = "short"\n')
+    assert "openssl" in revealed(file, "ex_1", "--reveal").stderr
+    assert len(audited(database)) == 1, "only the one that had a key"

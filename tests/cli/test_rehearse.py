@@ -25,7 +25,7 @@ def world(tmp_path_factory):
     """A configuration and a gateway that still runs, with a ledger of conversations in three dialects."""
     folder = tmp_path_factory.mktemp("rehearse")
     url = f"{folder}/l.sqlite"
-    kept = recording.opened(Ledger(url=url), {})
+    kept = recording.opened(Ledger(), (f"sqlite:///{url}", folder))
     with Running(TWO + ROUTES) as gateway:
         gateway.call(lambda: setattr(gateway.gateway, "recorder", recording.Recorder(kept, Ledger())))
         for number in range(COUNT):

@@ -112,6 +112,31 @@ def test_an_answer_is_the_same_both_ways_with_a_field_more_or_less_or_twice(body
         assert outcome(decode_answer, text) == outcome(decode_any, text), text
 
 
+@pytest.mark.parametrize("body", USUAL.values(), ids=list(USUAL))
+def test_the_figures_alone_are_those_of_the_whole_answer(body: dict[str, Any]) -> None:
+    for changed in [json.dumps(body).encode(), *wrong_types(body)]:
+        try:
+            answer = decode_any(changed)
+        except Malformed:
+            continue  # it may have figures all the same
+        expected = (answer.usage, answer.model, answer.service_tier)
+        assert dialects.answer_figures("openai-chat", changed) == expected, changed
+
+
+def test_figures_that_are_not_written_in_the_usual_way_are_read_the_long_way() -> None:
+    body = USUAL["bare"] | {"usage": USAGE | {"cost": 0.25}}
+    usage, model, tier = dialects.answer_figures("openai-chat", json.dumps(body).encode())
+    assert usage is not None
+    assert (model, tier) == ("gpt-4.1", None)
+    assert (usage.input, usage.extra["cost"]) == (19, 0.25)
+    with pytest.raises(Malformed):
+        dialects.answer_figures("openai-chat", b'{"error": {"message": "no"}}')
+    told = b'{"model": "m", "message": {"role": "assistant", "content": "x"}, "eval_count": 3}'
+    usage, model, _ = dialects.answer_figures("ollama", told)
+    assert usage is not None
+    assert (usage.output, model) == (3, "m")
+
+
 @quick
 @given(mutations(BODIES))
 def test_a_broken_answer_is_the_same_both_ways(body: bytes) -> None:

@@ -80,7 +80,7 @@ def test_a_drained_target_is_not_tried_even_when_nothing_else_is_left():
     ],
 )
 def test_a_command_that_makes_no_sense_says_why(gateway, body, status):
-    response = gateway.http.post("/admin/targets", content=body)
+    response = gateway.http.post("/admin/targets", content=body, headers={"content-type": "application/json"})
     assert response.status_code == status
     assert response.json()["error"]["message"]
 

@@ -255,6 +255,16 @@ def test_virtual_keys_have_answers_of_their_own_whatever_opens_them(tmp_path):
     assert not any(secret in str(owners) for secret in (*secrets.values(), "fixed"))
 
 
+@pytest.mark.parametrize(("keep", "kept"), [("none", False), ("metadata", False), ("bodies", True), (None, True)])
+def test_what_may_not_be_kept_of_a_key_is_not_in_the_cache(tmp_path, keep, kept):
+    store = Store(tmp_path / "keys.sqlite")
+    secret = store.create("team", store=keep)[1].reveal()
+    store.close()
+    with Running(config("memory", f'[server]\nkey_store = "{tmp_path}/keys.sqlite"\n')) as gateway:
+        headers = {"authorization": f"Bearer {secret}"}
+        assert states(gateway, *[{"headers": headers}] * 2) == (["miss", "hit"] if kept else ["bypass"] * 2)
+
+
 def _opens(gateway, secret):
     try:
         return gateway.gateway.authorization.admission.key(secret.encode()) is not None

@@ -38,7 +38,7 @@ def written(tmp_path_factory):
     provider = Provider(answer(body=ANSWER.replace(b'"id"', USAGE)))
     text = CONFIG.replace("{url}", provider.url).replace("{ledger}", f"{folder}/l.sqlite")
     file.write_text(text)
-    kept = recording.opened(Ledger(url=f"{folder}/l.sqlite"), {})
+    kept = recording.opened(Ledger(), (f"sqlite:///{folder}/l.sqlite", folder))
     with provider, Running(text) as gateway:
         gateway.call(lambda: setattr(gateway.gateway, "recorder", recording.Recorder(kept, Ledger())))
         gateway.call(lambda: measure(gateway.gateway, {}))

@@ -36,6 +36,11 @@ WRONG = {
     "unknown key of a route": (
         '[routes.a]\ntargets = ["openai/x"]\n<<retires = 1', "routes.a.retires", "Did you mean `retries`?"),
     "unknown key of the defaults": ("[defaults]\n<<targets = []", "defaults.targets", "Settings here"),
+    "hashed users without a key": ('[ledger]\n<<end_users = "hashed"', "no ledger.end_user_key", "openssl rand"),
+    "a key for users that is not set": (
+        '[ledger]\nend_users = "hashed"\n<<end_user_key = "env:NOWHERE"', "NOWHERE, which is not set", "Set NOWHERE"),
+    "a key for users that is guessed": (
+        '[ledger]\nend_users = "hashed"\n<<end_user_key = "short"', "fewer than 32", "nobody can guess"),
     "wrong type": ('[server]\nhost = "127.0.0.1"\n<<port = "4000"', "server.port: expected `int`", "Give a value"),
     "wrong type in a list": ('[server]\nkeys = [\n  "a", # one\n<<  3,\n]', "server.keys[1]", "Give a value"),
     "wrong type in headers": (BOX + '[providers.box.headers]\na = "b"\n<<c = 3', "providers.box.headers.c", "Give"),
@@ -57,6 +62,16 @@ WRONG = {
     "open to the world": ('[server]\n<<host = "0.0.0.0"', "'0.0.0.0' can be reached", "Set server.keys"),
     "an empty key": ('[server]\n<<keys = [" "]', "server.keys[0] is empty", "Give a key"),
     "a key that cannot be sent": ('[server]\n<<keys = ["a\\nb"]', "server.keys[0] cannot stand", "line break"),
+    "nothing to be found": ('[redaction]\n<<find = ["emial"]', "redaction.find[0]", "Give a value"),
+    "a national id of nowhere": ('[redaction]\n<<national = ["xx"]', "redaction.national[0]", "Give a value"),
+    "no setting of redaction": ("[redaction]\n<<scaner = true", "redaction.scaner", "Did you mean `scanner`?"),
+    "a pattern that is none": ('[redaction.patterns]\na = "x+"\n<<staff = "("', "redaction.patterns.staff", "staff"),
+    "a pattern for everything": ('[redaction.patterns]\n<<staff = "x*"', "redaction.patterns.staff", "empty text"),
+    "a pattern's name": ('[redaction.patterns]\n<<email = "x"', "redaction.patterns.email", "built-in"),
+    "a pattern that is no text": ('[redaction.patterns]\na = "x"\n<<b = 3', "redaction.patterns.b", "Give a value"),
+    "a short key for pseudonyms": ('[redaction]\n<<pseudonym_key = "short"', "redaction.pseudonym_key", "openssl"),
+    "a key for pseudonyms that is not set": (
+        '[redaction]\n<<pseudonym_key = "env:NOT_SET"', "NOT_SET, which is not set", "Set NOT_SET"),
     "a variable that is not set": ('[server]\nkeys = [\n"a",\n<<"env:NOT_SET",\n]', "NOT_SET, which is not set",
                                    "Set NOT_SET"),
     "a provider's variable": ('[providers.openai]\n<<api_key = "env:NOT_SET"', "variable NOT_SET", "Set NOT_SET"),
@@ -108,7 +123,20 @@ WRONG = {
                              "Set DEEPSEEK_API_KEY in the environment, or `api_key` in [providers.deepseek]"),
     "a substitute without key": ('[defaults]\n<<substitutes = ["xai/grok-4"]', "xai needs a key", "XAI_API_KEY"),
     "a target without address": ('[routes.a]\n<<targets = ["azure/x"]', "azure needs AZURE_OPENAI_ENDPOINT", "Set"),
-    "the embedded engine": ("<<[providers.local]\ncooldown = false", "takes no settings", "Remove the table"),
+    "a price below nothing": (BOX + "<<[providers.box.prices]\ninput = -1\noutput = 2", "`input` is -1", "million"),
+    "half a price": (BOX + "<<[providers.box.prices]\ninput = 1", "need `input` and `output`", "`hour`"),
+    "unknown key of prices": (BOX + "[providers.box.prices]\n<<inputs = 1", "prices.inputs", "Did you mean `input`?"),
+    "a model's price": (
+        BOX + '[providers.box.model_prices.a]\nhour = 1\n[providers.box.model_prices."b/c"]\n<<hour = "x"',
+        "model_prices.b/c.hour: invalid decimal string", "million"),
+    "a key store elsewhere": ('[server]\n<<key_store = "mysql://a:hidden@b/c"', "neither a file's path", "postgresql://"),
+    "a key store of no name": ('[server]\n<<key_store = "postgresql://a:hidden@b"', "neither", "host/name"),
+    "a key store that is no URL": ('[server]\n<<key_store = "postgresql://[x/c"', "neither", "host/name"),
+    "a key store's variable": ('[server]\n<<key_store = "env:NOT_SET"', "NOT_SET, which is not set", "Set NOT_SET"),
+    "no patience": ("[server]\n<<redis_patience = 0", "server.redis_patience", "Give a value"),
+    "neither open nor closed": ('[server]\n<<redis_gone = "ajar"', "server.redis_gone", "Give a value"),
+    "the embedded engine": ("<<[providers.local]\ncooldown = false", "takes no settings but prices",
+                            "Leave nothing but prices"),
     "a local model that is not here": ('[routes.a]\n<<targets = ["local/nowhere"]', "not here", "understudy pull"),
 }  # fmt: skip
 
@@ -264,3 +292,39 @@ def test_what_is_nowhere_has_no_line():
 def test_the_line_is_found_in_a_long_file():
     text = "".join(f'[routes."r{n}"]\ntargets = [\n  "a/b",\n  "c/d",\n]\n' for n in range(500))
     assert locate(text, ("routes", "r417", "targets", 1)) == 417 * 5 + 4
+
+
+KEEPING = ('[defaults]\nstore = "bodies"', '[routes.a]\ntargets = ["openai/x"]\nstore = "bodies"')
+
+
+@pytest.mark.parametrize("text", KEEPING)
+def test_bodies_are_not_kept_where_secrets_in_them_cannot_be_looked_for(text, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "kingfisher_sdk" else object())
+    error = refused(text)
+    assert "not installed" in error.what
+    assert error.line == len(text.splitlines())
+    assert "understudy[redaction]" in error.remedy
+    for allowed in (
+        "[redaction]\nscanner = false\n" + text, "[redaction]\non = false\n" + text,
+        '[ledger]\nurl = "off"\n' + text, text.replace("bodies", "metadata"),
+    ):  # fmt: skip
+        parse(allowed, "here.toml", KEYS)
+
+
+def test_patterns_and_pseudonyms_say_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for setting in ('patterns = { a = "x+" }', f'pseudonym_key = "{"k" * 32}"'):
+        assert "understudy[redaction]" in refused(f"[redaction]\n{setting}").remedy
+
+
+def test_the_embedded_engine_takes_prices_and_its_models_are_still_looked_for():
+    prices = "[providers.local.prices]\nhour = 0.5\n"
+    assert parse(prices + f'[routes.a]\ntargets = ["local/{models.WHEEL_MODEL}"]', "here.toml", {})
+    assert "not here" in refused(prices + '[routes.a]\ntargets = ["local/nowhere"]').what
+
+
+def test_without_its_driver_a_key_store_in_postgresql_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    error = refused('[server]\nkey_store = "postgresql://host/name"')
+    assert "psycopg" in error.what
+    assert "understudy[postgres]" in error.remedy

@@ -24,6 +24,14 @@ def test_what_happened_can_be_scraped():
         assert line in text
 
 
+def test_tokens_of_whole_answers_are_counted_without_a_ledger_too():
+    with Running(BOTH + route("second/ok")) as gateway:
+        gateway.call(lambda: measure(gateway.gateway, {}))
+        used = gateway.chat("r").json()["usage"]
+        text = gateway.http.get("/metrics").text
+    assert f'understudy_tokens_total{{kind="output",target="second/ok"}} {used["completion_tokens"]}.0' in text
+
+
 def test_each_exchange_is_a_line_where_that_is_wanted(capsys):
     with Running("[server]\nlog_exchanges = true\n" + BOTH + route("first/overloaded", "second/ok")) as gateway:
         gateway.call(lambda: measure(gateway.gateway, {}))
@@ -37,3 +45,25 @@ def test_each_exchange_is_a_line_where_that_is_wanted(capsys):
 def test_the_gateway_alone_brings_no_database():
     code = "import sys, understudy.gateway.app, understudy.gateway.assemble; sys.exit('sqlalchemy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_an_observer_that_fails_keeps_nothing_from_the_others(caplog):
+    with Running(BOTH + route("second/ok")) as gateway:
+        seen = []
+
+        def fails(_exchange):
+            raise ValueError("odd")
+
+        gateway.call(lambda: gateway.gateway.observers.extend([fails, seen.append]))
+        for _ in range(3):
+            gateway.exchange(gateway.chat("r"))
+        assert gateway.until(lambda: len(seen) == 3)
+    assert seen == gateway.exchanges
+    assert "could not be told of" in caplog.text
+
+
+def test_what_is_over_when_the_gateway_closes_is_told_of():
+    with Running(BOTH + route("second/ok")) as gateway:
+        one = gateway.exchange(gateway.chat("r"))
+        gateway.call(lambda: gateway.gateway._ended.append((one, None, None)))
+    assert gateway.exchanges == [one, one]

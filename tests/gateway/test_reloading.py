@@ -7,6 +7,8 @@ import logging
 import pytest
 
 from tests.running import TWO, Running
+from understudy.access import Limit
+from understudy.access.store import Store
 from understudy.gateway import reloading
 
 ROUTE = '[routes.r]\ntargets = ["{}/ok"]\n'
@@ -97,11 +99,42 @@ def test_a_file_that_changes_is_seen(gateway, monkeypatch):
     gateway.call(watcher.cancel)
 
 
-def test_nothing_of_a_changed_file_is_passed_over_in_silence(gateway, caplog, tmp_path):
-    more = f'[server]\nkey_store = "{tmp_path}/k.sqlite"\nlog_exchanges = true\n[ledger]\nsample = 0.5\n'
-    more += '[cache]\nwhere = "memory"\n'
+def test_nothing_of_a_changed_file_is_passed_over_in_silence(gateway, caplog):
+    more = '[server]\nredis_gone = "closed"\nlog_exchanges = true\n[ledger]\nsample = 0.5\n'
+    more += '[cache]\nwhere = "memory"\n[redaction]\non = false\n'
     written(gateway, TWO + more + ROUTE.format("first"))
     with caplog.at_level(logging.WARNING, "understudy"):
         assert reload(gateway)
-    for name in ("server.key_store", "server.log_exchanges", "[ledger]", "[cache]"):
+    for name in ("server.redis_gone", "server.log_exchanges", "[ledger]", "[cache]", "[redaction]"):
         assert f"{name} takes effect at the next start" in caplog.text
+
+
+def test_another_key_store_takes_effect_and_one_that_cannot_be_read_changes_nothing(gateway, caplog, tmp_path):
+    def keyed(name):
+        store = Store(tmp_path / name)
+        secret = store.create(name, limits=(Limit("parallel", 5),))[1].reveal()
+        store.close()
+        return {"authorization": f"Bearer {secret}"}
+
+    def named(name):
+        written(gateway, TWO + f'[server]\nkey_store = "{tmp_path / name}"\n' + ROUTE.format("first"))
+        with caplog.at_level(logging.WARNING, "understudy"):
+            return reload(gateway)
+
+    def opens(headers):
+        return gateway.chat("r", headers=headers).status_code == 200
+
+    first, second = keyed("first"), keyed("second")
+    assert opens({}), "no key is asked for"
+    assert named("first")
+    assert [opens(headers) for headers in (first, second, {})] == [True, False, False]
+    assert named("second")
+    assert [opens(headers) for headers in (first, second, {})] == [False, True, False]
+    assert not named("none/such")
+    assert "server.key_store: Cannot open the key store" in caplog.text
+    assert [opens(headers) for headers in (first, second)] == [False, True]
+    written(gateway, TWO + ROUTE.format("first"))
+    with caplog.at_level(logging.WARNING, "understudy"):
+        assert reload(gateway)
+    assert "its keys go on opening until the next start" in caplog.text
+    assert [opens(headers) for headers in (second, {})] == [True, False]

@@ -3,7 +3,8 @@
 A driver stands for the gateway: it puts exchanges as fast as told, and notes in a file shared with us when it put each.
 Then it is killed (-9), or the process that writes is, or both at once. After a restart every exchange that had been put
 more than one interval before the kill must be there exactly once, whole, and counted once; after a writer alone was
-killed and the driver stopped cleanly, every single one.
+killed and the driver stopped cleanly, every single one. The driver also notes what each exchange used, and what
+`understudy usage` would say must be the sum of that over the exchanges that are there, to the token and the dollar.
 """
 
 import argparse
@@ -20,12 +21,13 @@ import time
 from pathlib import Path
 
 from tests.ledger.making import NOW, ask
-from understudy.ledger import Attempt, Exchange, Ledger, Settings, Tokens
+from understudy.ledger import Attempt, Cost, Exchange, Ledger, Settings, Tokens, queries
+from understudy.ledger.database import open_engine
 
 MODES = ("gateway", "writer", "both")
 _SLOTS = 200_000
 _HEAD = struct.Struct("<Q")  # the writer's process id, 0 until the ledger is ready
-_SLOT = struct.Struct("<d")  # when the exchange of this number was put
+_SLOT = struct.Struct("<dIId")  # of the exchange of this number: when it was put, tokens in and out, US dollars
 
 
 def drive(url, spool, shared, name, rate):
@@ -37,17 +39,19 @@ def drive(url, spool, shared, name, rate):
     assert ledger.ready(30)
     with open(shared, "r+b") as file:  # noqa: PTH123
         seen = mmap.mmap(file.fileno(), 0)
-    begun, number = time.monotonic(), 0
+    begun, number, chance = time.monotonic(), 0, random.Random(name)
     while not stopped and number < _SLOTS:
         process = ledger._link._process
         if process is not None:
             _HEAD.pack_into(seen, 0, process.pid)
         while number < min(_SLOTS, (time.monotonic() - begun) * rate):
-            _SLOT.pack_into(seen, _HEAD.size + number * _SLOT.size, time.monotonic())
+            used = (chance.randrange(1, 5000), chance.randrange(1, 2000), chance.randrange(64) / 64)
+            _SLOT.pack_into(seen, _HEAD.size + number * _SLOT.size, time.monotonic(), *used)
             ledger.put(
                 Exchange(
                     f"{name}-{number:08d}", NOW + number, "route", "openai-chat", "route", "answered", status=200,
-                    target="a/b", tokens=Tokens(10, 1), attempts=(Attempt("a/b", 0.0), Attempt("c/d", 0.5)),
+                    task=name, target="a/b", tokens=Tokens(*used[:2]), cost=Cost(used[2], "v"),
+                    attempts=(Attempt("a/b", 0.0), Attempt("c/d", 0.5)),
                 )
             )  # fmt: skip
             number += 1
@@ -95,12 +99,13 @@ def _recover(url, folder):
 
 def _check(url, name, seen, owed):
     found = [row[0] for row in ask(url, "SELECT id FROM exchanges WHERE id LIKE :like", like=f"{name}-%")]
-    put = {}
+    put, used = {}, {}
     for number in range(_SLOTS):
-        (at,) = _SLOT.unpack_from(seen, _HEAD.size + number * _SLOT.size)
+        at, *some = _SLOT.unpack_from(seen, _HEAD.size + number * _SLOT.size)
         if not at:
             break
         put[f"{name}-{number:08d}"] = at
+        used[f"{name}-{number:08d}"] = some
     assert len(found) == len(set(found)), "an exchange is there twice"
     assert set(found) <= set(put), "something is there that nobody put"
     missing = [identity for identity in put if identity not in set(found)]
@@ -109,9 +114,14 @@ def _check(url, name, seen, owed):
     assert not late, f"{len(late)} of {len(put)} are missing that were put up to {worst:.3f} s earlier than promised"
     halves = ask(url, "SELECT count(*) FROM attempts WHERE exchange LIKE :like", like=f"{name}-%")[0][0]
     assert halves == 2 * len(found), "an exchange is there without its attempts"
-    sums, tokens = ask(url, "SELECT sum(exchanges), sum(input) FROM hours")[0]
-    everything = ask(url, "SELECT count(*) FROM exchanges")[0][0]
-    assert (sums, tokens) == (everything, 10 * everything), "the sums do not count each exchange once"
+    with open_engine(url).begin() as connection:
+        sums = queries.usage(connection, ["task"], task=name)
+        whole = queries.usage(connection)
+    counted = [len(found), *(sum(used[identity][place] for identity in found) for place in range(3))]
+    said = [(row.exchanges, row.input, row.output, row.cost_usd) for row in sums]
+    assert said == ([tuple(counted)] if found else []), f"usage says {said}, and the clients counted {counted}"
+    everything = ask(url, "SELECT count(*), sum(input), sum(output), sum(cost_usd) FROM exchanges")[0]
+    assert not whole or (whole[0].exchanges, whole[0].input, whole[0].output, whole[0].cost_usd) == everything
     return len(put), len(missing)
 
 

@@ -1,9 +1,13 @@
 """The process that writes, here in a thread, at the other end of a real socket."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 
 import msgspec
+import pytest
 
 from tests.ledger.making import exchange, ids
 from understudy.ledger import frames
@@ -107,3 +111,27 @@ def test_a_gateway_that_leaves_before_it_said_anything_is_no_trouble():
     talk.thread.join(20)
     talk.ours.close()
     assert talk.result is True
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen on Linux only")
+@pytest.mark.parametrize("bound", [1, 2])
+def test_it_leaves_the_one_core_of_its_gateway_but_stays_within_several(settings, bound):
+    allowed = os.sched_getaffinity(0)
+    cores = set(sorted(allowed)[:bound])
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        try:
+            os.sched_setaffinity(0, cores)  # a child inherits it
+            command = [sys.executable, "-m", "understudy.ledger.child", str(theirs.fileno())]
+            process = subprocess.Popen(command, pass_fds=(theirs.fileno(),))
+        finally:
+            os.sched_setaffinity(0, allowed)
+        theirs.close()
+        ours.settimeout(30)
+        ours.sendall(frame(msgspec.msgpack.encode(settings)))
+        assert ours.recv(65536)  # it is there
+        there, policy = os.sched_getaffinity(process.pid), os.sched_getscheduler(process.pid)
+        ours.shutdown(socket.SHUT_WR)
+        assert process.wait(30) == 0
+    assert there == (allowed if len(cores) == 1 else cores)
+    assert policy == os.SCHED_BATCH

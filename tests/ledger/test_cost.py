@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import TimeOfDateConstraint
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import understudy
@@ -119,6 +119,7 @@ def test_a_fraction_of_a_micro_dollar_counts_as_a_whole_one():
         ("openai/gpt-4o", Usage(10, 10, cached_read=11)),
         ("openai/gpt-4o", Usage(-1, 10)),
         ("openai/text-embedding-3-small", Usage(10, 10)),
+        ("anthropic/claude-haiku-4-5", Usage(10, 10, extra={"speed": "fast"})),
         ("gemini/gemini-2.5-flash", Usage(100, 10, audio_input=90, cached_read=50)),
         ("openai/gpt-4o-audio-preview", Usage(100, 10, audio_input=90)),
         ("openai/gpt-4o-audio-preview", Usage(100, 10, audio_output=5)),
@@ -127,6 +128,19 @@ def test_a_fraction_of_a_micro_dollar_counts_as_a_whole_one():
 )
 def test_what_is_not_known_is_no_figure_at_all(target, usage):
     assert Prices().charge(target, usage, at=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "more"),
+    [
+        ("bedrock/amazon.nova-lite-v1:0", {"batch": True}),
+        ("mistral/mistral-large-latest", {"tier": "priority"}),
+        ("vertex/claude-haiku-4-5", {"tier": "flex"}),
+    ],
+)
+def test_a_batch_or_tier_without_a_price_in_the_list_does_not_cost_the_standard_price(target, more):
+    assert usd(target, Usage(10, 10)) is not None
+    assert usd(target, Usage(10, 10), **more) is None
 
 
 def test_nothing_used_costs_nothing_where_the_price_is_known():
@@ -188,6 +202,7 @@ ODD = st.recursive(
 FIELDS = ["cost", "is_byok", "cost_details", "cost_in_usd_ticks", "speed", "cache_creation", "server_tool_use"]
 
 
+@settings(deadline=None)  # the first price reads the list
 @given(
     st.sampled_from(
         [
@@ -305,8 +320,17 @@ def test_a_figure_is_the_lists_own(data):
     )
     tier = data.draw(st.sampled_from([None, "flex", "priority"]))
     charge = Prices().charge(f"{ours}/{model}", usage, at=NOW, tier=tier)
+    if tier is not None and tier not in _tiers(ours, model):
+        assert charge is None, "the standard price is not that of a tier"
     if charge is not None:
         assert charge.usd == _listed(cost.data().listed[ours], model, usage, tier)
+
+
+def _tiers(ours, model):
+    """The tiers of a model that the list has prices for."""
+    (listed,) = [one for provider in get_snapshot().providers if provider.id == cost.data().listed[ours]
+                 for one in provider.models if one.id == model]  # fmt: skip
+    return {variant.when.get("service_tier") for variant in listed.price_variants or ()}
 
 
 def _listed(provider, model, usage, tier):

@@ -2,7 +2,6 @@
 
 import itertools
 import sqlite3
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -24,8 +23,8 @@ def made(time):
     """Makes writers, and closes them at the end."""
     writers = []
 
-    def make(settings, prepare=()):
-        writers.append(Writer(settings, prepare))
+    def make(settings):
+        writers.append(Writer(settings))
         return writers[-1]
 
     yield make
@@ -188,18 +187,6 @@ def test_a_damaged_spool_is_ingested_as_far_as_it_is_sound_and_counted(writer, u
         pass
     assert ids(url) == [put.id]
     assert writer.lost == {"damaged spool file": 1}
-
-
-def test_nothing_reaches_a_disk_before_it_was_prepared(absent, made, time):
-    def hide(record):
-        return msgspec.structs.replace(record, model="hidden")
-
-    writer = made(absent, [hide])
-    take(writer, exchange(model="canary"))
-    writer.close()
-    (spooled,) = Path(absent.spool).iterdir()
-    assert b"canary" not in spooled.read_bytes()
-    assert b"hidden" in spooled.read_bytes()
 
 
 def test_old_bodies_go_in_time_and_not_before(settings, url, made, time):

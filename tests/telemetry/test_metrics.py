@@ -95,6 +95,34 @@ def test_names_that_clients_make_up_have_an_end():
     assert len(samples(made)) < 300
 
 
+def test_clients_add_no_series_by_what_they_send():
+    """Keys, tasks, sessions, tags and users are no labels: there may be thousands. The ledger is asked for those."""
+    made = counted(targets=lambda: [{"target": name, "state": "ready", "in_flight": 0} for name in TARGETS])
+
+    def sent(number):
+        marks = {f"x-understudy-{name}".encode(): f"{name}-{number}".encode() for name in ("task", "session", "tags")}
+        headers = marks | {b"authorization": f"Bearer sk-{number}".encode()}
+        hostile = f"openai/{number}" + '"}\n# \N{SNOWMAN}'
+        return [
+            switched(headers=headers),
+            exchange(attempt(hostile, fault=Fault("no_such_model", 404), first=None), route=hostile, outcome="failed"),
+        ]
+
+    for one in sent(0):
+        made.observe(one)
+    before = set(samples(made))
+    for number in range(1, 2000):
+        for one in sent(number):
+            made.observe(one)
+    assert set(samples(made)) == before
+
+
+def test_labels_are_none_but_those_with_an_end():
+    tables = (metrics._COUNTERS, metrics._HISTOGRAMS, metrics._GAUGES)
+    labels = {label for table in tables for _, of in table.values() for label in of}
+    assert labels == {"route", "target", "dialect", "outcome", "reaction", "kind", "way", "state", "result"}
+
+
 def test_a_name_that_nobody_answered_to_is_not_shown():
     made = counted()
     target = f"openai/{CANARY}"

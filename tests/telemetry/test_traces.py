@@ -3,15 +3,16 @@
 import pytest
 
 from tests.telemetry.making import CANARY, attempt, exchange, frozen, switched
-from tests.timing import best
-from understudy.canon import Fault, Usage
-from understudy.telemetry import traces
+from understudy.canon import Fault
+from understudy.telemetry import told
 from understudy.telemetry.over import OTHER, Names
 
 sdk = pytest.importorskip("opentelemetry.sdk.trace")
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402  after the skip
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402
 from opentelemetry.trace import SpanKind, StatusCode  # noqa: E402
+
+from understudy.telemetry.traces import Spans  # noqa: E402
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = {b"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01".encode(), b"tracestate": b"vendor=1"}
@@ -22,7 +23,7 @@ def spans(*exchanges, costs=()):
     provider = sdk.TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     names = Names(["openai/gpt-5", "anthropic/opus", "local/smollm2-135m"])
-    made = traces.Traces(provider, routes=Names(["gpt-5"]), targets=names)
+    made = told.Telling([Spans(provider)], routes=Names(["gpt-5"]), targets=names)
     for one in exchanges:
         made.observe(one, costs)
     made.close()
@@ -92,93 +93,11 @@ def test_no_word_that_was_said_is_in_a_span():
     assert found[-1].attributes["gen_ai.request.model"] == OTHER
 
 
-def test_when_nobody_has_time_exchanges_are_let_go_and_counted(monkeypatch):
-    monkeypatch.setattr(traces, "_WAITING", 2)
-    made = traces.Traces(sdk.TracerProvider(shutdown_on_exit=False), routes=Names(), targets=Names())
-    made.close()  # nobody takes from the queue now
-    for _ in range(5):
-        made.observe(exchange(attempt()))
-    assert made.lost == 3
+def test_what_is_done_beside_chat_has_its_own_name():
+    from understudy.gateway import embed, operate
 
-
-def test_one_that_cannot_be_made_does_not_end_the_others():
-    broken = exchange(attempt())
-    broken.ended = float("nan")
-    exporter = InMemorySpanExporter()
-    provider = sdk.TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    made = traces.Traces(provider, routes=Names(), targets=Names())
-    made.observe(broken)
-    made.observe(exchange(attempt()))
-    made.close()
-    assert made.lost == 1
-    assert [span.name for span in exporter.get_finished_spans()][-1] == "chat gpt-5"
-
-
-def test_remembering_an_exchange_takes_microseconds():
-    provider = sdk.TracerProvider(shutdown_on_exit=False)
-    made = traces.Traces(provider, routes=Names(["gpt-5"]), targets=Names(["openai/gpt-5"]))
-    made.close()
-    one = exchange(attempt(usage=Usage(1, 1)), headers=PARENT)
-    taken = best(lambda: made.observe(one))
-    assert taken is None or taken < 20e-6
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, True),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:4318/v1/traces"}, True),
-        ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
-        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, False),
-        ({"OTEL_SDK_DISABLED": "true", "OTEL_TRACES_EXPORTER": "otlp"}, False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
-    ],
-)
-def test_traces_are_made_only_where_the_environment_asks_for_them(environ, expected):
-    assert traces.wanted(environ) is expected
-
-
-def test_without_the_sdk_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(traces.NoSdkError, match=r"understudy\[otel\]"):
-        traces.provider("0")
-
-
-def test_spans_reach_a_collector(tmp_path):
-    import http.server
-    import threading
-
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-    got = []
-
-    class Collector(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            got.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Collector)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-            made = traces.Traces(traces.provider("1.2.3"), routes=Names(["gpt-5"]), targets=Names(["openai/gpt-5"]))
-            made.observe(exchange(attempt()))
-            made.close()
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    (path, body), *_ = got
-    told = ExportTraceServiceRequest.FromString(body)
-    assert path == "/v1/traces"
-    assert len(told.resource_spans[0].scope_spans[0].spans) == 2
-    resource = {one.key: one.value.string_value for one in told.resource_spans[0].resource.attributes}
-    assert (resource["service.name"], resource["service.version"]) == ("understudy", "1.2.3")
+    one = exchange(attempt(), stream=False)
+    one.call = operate.OperationCall(b'{"model":"gpt-5","input":"x"}', {}, embed.OPENAI)
+    child, whole = spans(one)
+    assert whole.name == "embeddings gpt-5"
+    assert child.attributes["gen_ai.operation.name"] == "embeddings"

@@ -1,8 +1,8 @@
 """Who may call, how often, and for how much: virtual keys, rate limits, budgets. The request path knows no database.
 
-`keys.py` says who is calling, from memory; `store.py` fills that memory. `local.py` decides for one process and
-`shared.py` for replicas, through Redis; both give a `Verdict`, whose `headers.py` go to the client. `limits.py` and
-`budgets.py` are the decisions themselves, pure.
+`keys.py` says who is calling, from memory; `store.py` fills that memory from a file or a PostgreSQL (`database.py`).
+`local.py` decides for one process, `shared.py` for replicas, through Redis. Both give a `Verdict`; `headers.py` says it
+to the client. `limits.py` and `budgets.py` are the decisions themselves, pure.
 """
 
 from understudy.access.budgets import Budget, Crossed

@@ -166,9 +166,14 @@ class Purse:
         return math.ceil(estimate * min(self._cost / self._estimated, _STEEPEST))
 
     def learn(self, estimate: int, cost: int) -> None:
-        if estimate > 0:
+        """A call that cost nothing, having failed, teaches nothing."""
+        if estimate > 0 and cost > 0:
             self._estimated = self._estimated * _MEMORY + estimate
             self._cost = self._cost * _MEMORY + cost
+
+    def over(self) -> bool:
+        """Whether the budget is a soft one and used up."""
+        return not self.budget.hard and self.spent >= self.budget.amount
 
     def book(self, cost: int) -> Crossed | None:
         """Spend; says so when that uses the budget up for the first time."""
@@ -257,6 +262,10 @@ class Budgets:
         for purse, start, _, part in reserved.parts:
             if purse.start == start:
                 purse.reserved -= part
+
+    def used_up(self) -> list[tuple[Budget, int]]:
+        """The soft budgets that are used up, and what is spent of each."""
+        return [(purse.budget, purse.spent) for purse in self.purses if purse.over()]
 
     def spent(self) -> list[Spent]:
         """What to keep over a restart. Calls under way count with what is set aside for them."""

@@ -5,9 +5,11 @@
   no headers for this; their clients get these as well, since tools that know any know them.
 - Anthropic: `anthropic-ratelimit-{requests,tokens}-{limit,remaining,reset}`, the reset an RFC 3339 time;
   docs.anthropic.com/en/api/rate-limits.
-- Gemini and Bedrock send none, and their SDKs read none.
-- All: `retry-after` in whole seconds (RFC 9110), rounded up; and `retry-after-ms`, which the SDKs of OpenAI and
-  Anthropic prefer. Where trying again soon is of no use they are told `x-should-retry: false`.
+- Gemini and Bedrock send none, and their SDKs read none. Gemini's clients find the wait in the error (`RetryInfo`),
+  AWS's in `x-amz-retry-after`, in milliseconds (botocore, `retries/standard.py`).
+- All: `retry-after` in whole seconds (RFC 9110), rounded up; and `retry-after-ms`, which the SDKs of OpenAI, Anthropic
+  and Cohere prefer. Where trying again soon is of no use they are told `x-should-retry: false`.
+- A soft budget that is used up is told to all, in a header of our own.
 
 These headers have room for one limit on requests and one on tokens; a key with several of a kind shows the scarcest.
 """
@@ -18,22 +20,28 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from understudy.access.budgets import Budget, amount
 from understudy.access.limits import Left
 from understudy.access.verdict import PASSING, Verdict
 
 Headers = list[tuple[bytes, bytes]]
 
 _ANTHROPIC = "anthropic-messages"
-_SILENT = frozenset({"gemini", "bedrock-converse"})
+_AWS = "bedrock-converse"
+_SILENT = frozenset({"gemini", _AWS})
 
 
 def told(verdict: Verdict, dialect: str, wall: float) -> Headers:
     """The headers that go with the answer to a call, refused or not. `wall` is Unix time."""
     lines = limits(verdict.left(), dialect, wall)
+    if verdict.used_up:
+        lines.append((b"x-understudy-budget", ", ".join(map(_used_up, verdict.used_up)).encode()))
     refusal = verdict.refusal
     if refusal is not None:
         if refusal.retry_after is not None:
             lines += retry_after(refusal.retry_after)
+            if dialect == _AWS:
+                lines.append((b"x-amz-retry-after", lines[-1][1]))
         if refusal.code not in PASSING:
             lines.append((b"x-should-retry", b"false"))
     return lines
@@ -57,6 +65,11 @@ def limits(lefts: Sequence[Left], dialect: str, wall: float) -> Headers:
         for field, value in (("limit", scarce.limit.amount), ("remaining", scarce.left), ("reset", reset)):
             lines.append((name.format(field).encode(), str(value).encode()))
     return lines
+
+
+def _used_up(budget_and_spent: tuple[Budget, int]) -> str:
+    budget, spent = budget_and_spent
+    return f"{budget.unit}={amount(budget.unit, budget.amount)}/{budget.per};spent={amount(budget.unit, spent)}"
 
 
 def retry_after(seconds: float) -> Headers:

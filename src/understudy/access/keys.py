@@ -35,22 +35,25 @@ _DIGITS = digits + ascii_letters
 _DAY = 86400
 
 Role = Literal["admin", "operator", "auditor", "user"]
-Right = Literal["call", "read", "operate", "administer"]
+Kept = Literal["none", "metadata", "bodies"]
+Right = Literal["call", "read", "inspect", "operate", "administer"]
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
-    "admin": frozenset({"call", "read", "operate", "administer"}),
+    "admin": frozenset({"call", "read", "inspect", "operate", "administer"}),
     "operator": frozenset({"call", "read", "operate"}),
-    "auditor": frozenset({"read"}),
+    "auditor": frozenset({"read", "inspect"}),
     "user": frozenset({"call"}),
 }
-"""`call` models; `read` what happened; `operate` targets (drain, open); `administer` keys and what is stored."""
+"""`call` models; `read` what happened; `inspect` its words: what was asked, answered, commented; `operate` targets
+(drain, open); `administer` keys and what is stored."""
 
 
 class Key(msgspec.Struct, frozen=True):
     """A key as people may see it: nothing in it opens anything. Times are Unix seconds, None for never.
 
     `hint` is the key's last four characters, part of its checksum. `used` is the last day of use, in UTC, as ISO date.
-    `routes` are globs of the names that a client may ask for.
+    `routes` are globs of the names that a client may ask for. `store` is the most that the ledger may keep of a call,
+    None if that is the route's to say.
     """
 
     id: str
@@ -66,6 +69,7 @@ class Key(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
     limits: tuple[Limit, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    store: Kept | None = None
 
     def allows(self, route: str) -> bool:
         """Whether the key may ask for this route or target."""

@@ -2,8 +2,8 @@
 
 What is asked while a round trip is under way goes out together with the next one: one system call for many decisions,
 no task and no connection per call, and every call waits for at most the round trip under way and its own. Whoever asks
-waits no longer than `patience`; then the line is down until an answer comes. Errors are probed by this task alone:
-while Redis is away no call waits for it.
+waits until Redis has been silent for `patience`; then the line is down until an answer comes. Errors are probed by this
+task alone: while Redis is away no call waits for it.
 
 What must get there (`tell`) waits within a bound while Redis is away; what displaces it is counted (`lost`).
 """
@@ -25,11 +25,17 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from understudy import clock
 
-PATIENCE = 1.0
-"""Seconds in which Redis answers the task in the background, or is away."""
+PATIENCE = 5.0
+"""Seconds in which Redis answers the task in the background, or is away. No call waits so long."""
+
+LONGEST = 1.0
+"""Seconds that a call waits at most while it is this process that is slow."""
 
 AGAIN = 0.5
 """Seconds between two probes of a Redis that is away."""
+
+_STEPS = 8
+_LATE = 0.25
 
 WAITING = 20_000
 BATCH = 128
@@ -64,6 +70,7 @@ class Line:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lost_touch = False
+        self._heard = 0
         self.up = False
         self.lost = 0
 
@@ -76,12 +83,16 @@ class Line:
         task, self._task = self._task, None
         if task is None:
             return
-        end = clock.monotonic() + PATIENCE
+        end = clock.monotonic() + LONGEST
         while self.up and self._asked and clock.monotonic() < end:
             await clock.sleep(0.005)
         self.up = False
         task.cancel()
         await asyncio.wait({task})
+        left = sum(one.kept for one in self._asked)
+        if left:
+            self.lost += left
+            log.warning("Redis at %s was not told what %d calls cost that have ended.", self._where, left)
         with contextlib.suppress(RedisError, OSError):
             await self._client.aclose()
 
@@ -99,10 +110,7 @@ class Line:
 
         self._put(_Asked(script, keys, args, then, kept=False))
         try:
-            # In two halves: where it was this process that was slow, the answer is here already, but unread.
-            for _ in range(2):
-                if (await asyncio.wait({answer}, timeout=self._patience / 2))[0]:
-                    break
+            await self._patient(answer)
         except asyncio.CancelledError:
             _give_up(answer, late)
             raise
@@ -114,6 +122,24 @@ class Line:
         if reply is None:
             late(None)
         return reply
+
+    async def _patient(self, answer: asyncio.Future[Reply | None]) -> None:
+        """Wait for an answer until Redis has been silent for `patience`.
+
+        In steps: one that took longer than it should counts little, since then this process was slow; the answer may be
+        here already, and take some turns of the event loop to be read. While Redis answers others, it is their number
+        that takes the time. What Redis had no part in is not taken off its time, for up to `LONGEST` in all.
+        """
+        step = self._patience / _STEPS
+        now = clock.monotonic()
+        end, heard, silent = now + max(LONGEST, self._patience), self._heard, 0.0
+        while silent < _STEPS and now < end:
+            if (await asyncio.wait({answer}, timeout=step))[0]:
+                return
+            before, now = now, clock.monotonic()
+            silent += 1.0 if now - before < 2 * step else _LATE
+            if heard != self._heard:
+                heard, silent = self._heard, 0.0
 
     def tell(self, script: str, keys: Args, args: Args, then: Callable[[Reply | None], None]) -> None:
         """Have a script run, now or when Redis is back. It must bear being run twice."""
@@ -137,7 +163,7 @@ class Line:
 
     async def _session(self) -> None:
         """Send what is asked until something fails."""
-        async with asyncio.timeout(2 * PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             for script in self._scripts:
                 self._scripts[script] = await self._client.script_load(script)
         self.up = True
@@ -162,6 +188,7 @@ class Line:
             self._failed(batch)
             raise
         self.up = True
+        self._heard += 1
         wrong: Exception | None = None
         for one, reply in zip(batch, replies, strict=True):
             if isinstance(reply, Exception):

@@ -44,10 +44,13 @@ class Local:
         self._tell = tell
         self._before: Mapping[str, Iterable[Spent]] = {}
 
-    def admit(self, key: Key, tokens: float, cost: int | None, now: float, wall: float) -> Verdict:
+    def admit(
+        self, key: Key, tokens: float, cost: int | None, now: float, wall: float, *, whole: float | None = None
+    ) -> Verdict:
         """Whether a call may come in that takes about `tokens` and costs about `cost` micro-dollars (None: unknown).
 
-        `now` is monotonic, `wall` Unix time. Estimates rather too high than too low: what was not needed comes back.
+        `whole` are the tokens that it takes from budgets, where that is another figure. `now` is monotonic, `wall` Unix
+        time. What was not needed comes back.
         """
         if not key.limits and not key.budgets:
             return Verdict(key.id)
@@ -61,11 +64,11 @@ class Local:
                 return Verdict(key.id, limited(taken), now, size, accounts=account)
             if not account.budgets.purses:
                 return Verdict(key.id, None, now, size, taken, accounts=account)
-            reserved = account.budgets.admit(size, cost, wall)
+            reserved = account.budgets.admit(size if whole is None else math.ceil(whole), cost, wall)
             if isinstance(reserved, Over):
                 account.limits.give_back(taken)
                 return Verdict(key.id, over_budget(reserved), now, size, accounts=account)
-            return Verdict(key.id, None, now, size, taken, reserved, account)
+            return Verdict(key.id, None, now, size, taken, reserved, account, used_up=account.budgets.used_up())
 
     def settle(self, verdict: Verdict, tokens: int | None, cost: int | None) -> list[Crossed]:
         """The call has ended. `tokens` is all that it used, all attempts together; None for what nobody knows.

@@ -31,9 +31,6 @@ from understudy.access.line import Line, Reply
 from understudy.access.local import Local
 from understudy.access.verdict import Refusal, Verdict, beyond, limited_by
 
-PATIENCE = 0.01
-"""Seconds that a call waits for Redis at most."""
-
 LEASE = 3600
 """Seconds after which a call that nobody settled is taken for ended: longer than any call lasts."""
 
@@ -87,12 +84,13 @@ class _Plan:
 class _Lease:
     """What a call was admitted with: what settling it needs."""
 
-    __slots__ = ("at", "id", "keeps", "names", "parts", "plan", "tokens", "widths")
+    __slots__ = ("at", "id", "keeps", "names", "parts", "plan", "tokens", "whole", "widths")
 
-    def __init__(self, plan: _Plan, tokens: int) -> None:
+    def __init__(self, plan: _Plan, tokens: int, whole: int) -> None:
         self.id = clock.token(8)
         self.plan = plan
         self.tokens = tokens
+        self.whole = whole
         self.at = 0
         self.names = list(plan.names)
         self.widths = list(zip(plan.widths, plan.of_tokens, strict=True))
@@ -113,11 +111,11 @@ class Shared:
         *,
         local: Local,
         when_gone: Literal["open", "closed"] = "open",
-        patience: float = PATIENCE,
+        patience: float,
         lease: int = LEASE,
         tell: Callable[[str, Crossed], None] | None = None,
     ) -> None:
-        """Raises ValueError when `url` is none of Redis."""
+        """`patience`: seconds that a call waits for Redis at most. Raises ValueError when `url` is none of Redis."""
         self._prefix = prefix
         self._local = local
         self._open = when_gone == "open"
@@ -153,13 +151,15 @@ class Shared:
         found = {name: plan.budgets.spent() for name, plan in self._plans.items() if plan.key.budgets}
         return {name: rows for name, rows in found.items() if rows}
 
-    async def admit(self, key: Key, tokens: float, cost: int | None, now: float, wall: float) -> Verdict:
+    async def admit(
+        self, key: Key, tokens: float, cost: int | None, now: float, wall: float, *, whole: float | None = None
+    ) -> Verdict:
         """Whether a call may come in; see `Local.admit`."""
         if not key.limits and not key.budgets:
             return Verdict(key.id)
         plan = self._plan(key, wall)
         if self._line.up:
-            lease = _Lease(plan, math.ceil(tokens))
+            lease = _Lease(plan, math.ceil(tokens), math.ceil(tokens if whole is None else whole))
             args = self._args(lease, cost, wall)
             reply = await self._line.ask(_ADMIT, lease.names, args, partial(self._late, lease))
             if reply is not None:
@@ -169,7 +169,7 @@ class Shared:
             return Verdict(key.id, UNAVAILABLE)
         if plan.budgets.purses:
             self._local.know(key, plan.budgets.spent(), wall)
-        return self._local.admit(key, tokens, cost, now, wall)
+        return self._local.admit(key, tokens, cost, now, wall, whole=whole)
 
     def settle(self, verdict: Verdict, tokens: int | None, cost: int | None) -> None:
         """The call has ended; see `Local.settle`. Does not wait: it is booked as soon as Redis takes it."""
@@ -223,7 +223,7 @@ class Shared:
             if wall >= purse.end:
                 purse.turn(wall)
             budget = purse.budget
-            estimate = cost if budget.unit == "usd" else lease.tokens
+            estimate = cost if budget.unit == "usd" else lease.whole
             part = -1 if estimate is None else purse.scaled(estimate)
             keep = math.ceil(purse.end - wall) + _KEPT
             name = _budget_name(plan, purse)
@@ -242,7 +242,7 @@ class Shared:
         for (purse, start, _, _), spent in zip(lease.parts, rest[2 * len(plan.windows) :], strict=True):
             if purse.start == start and spent > purse.spent:
                 purse.spent = spent
-        verdict = Verdict(plan.key.id, None, now, lease.tokens, lefts=lefts)
+        verdict = Verdict(plan.key.id, None, now, lease.tokens, lefts=lefts, used_up=plan.budgets.used_up())
         if code:
             verdict.refusal = _refusal(lease, code, which - 1, None if wait < 0 else wait / _US, wall)
         else:

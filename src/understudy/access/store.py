@@ -1,12 +1,13 @@
-"""Where keys live: an SQLite file. It is read at the start and when it changed; the request path never comes here.
+"""Where keys live: an SQLite file, or PostgreSQL. It is read at the start and when it changed; the request path never
+comes here.
 
-The command line writes the file while the gateway runs. `PRAGMA data_version` tells a connection in microseconds
-whether another one has written since, so the gateway asks every quarter of a second, in a thread, and rereads what
-changed: `Keeper` does that, and writes down now and then on which day keys were used and what was spent of budgets.
+The command line writes while the gateway runs. Whether another one has written since costs microseconds to ask, so the
+gateway asks every quarter of a second, in a thread, and rereads what changed: `Keeper` does that, and writes down now
+and then on which day keys were used and what was spent of budgets.
 
-Every change is one transaction that begins with the write lock (`BEGIN IMMEDIATE`): two writers wait for each other,
-and neither works on what the other has just replaced. The file is readable by its owner only, though it holds no key
-that could be used: hashes, see `keys.py`.
+Every change is one transaction that begins with the write lock (`database.py`): two writers wait for each other, and
+neither works on what the other has just replaced. A file is readable by its owner only, though it holds no key that
+could be used: hashes, see `keys.py`.
 """
 
 from __future__ import annotations
@@ -14,36 +15,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, create_engine, delete, event, exc, insert, or_, select, text, update
-from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from understudy import clock
 from understudy.access.budgets import Budget, Spent
+from understudy.access.database import Database, StoreError, Writes
 from understudy.access.keys import Former, Key, Record, Ring, Secret, identifier, mint
 from understudy.access.limits import Limit
-from understudy.access.tables import VERSION, keys, metadata, spending
+from understudy.access.tables import keys, spending
 
 log = logging.getLogger("understudy")
 
-BUSY = 5.0
-"""Seconds that a writer waits for another one."""
-
 EVERY = 0.25
-"""Seconds between two looks at whether somebody else changed the file."""
+"""Seconds between two looks at whether somebody else changed keys."""
 
 NOTE_EVERY = 1.0
 """Seconds between two notes of what was used: so much spending a killed gateway forgets at most."""
 
 LONGEST_NAME = 200
+
+__all__ = ["Keeper", "Store", "StoreError"]
 
 T = TypeVar("T")
 
@@ -52,39 +48,27 @@ _LISTS: dict[str, Any] = {"routes": tuple[str, ...], "tags": dict[str, str], "li
                           "budgets": tuple[Budget, ...], "former": tuple[Former, ...]}  # fmt: skip
 
 
-class StoreError(Exception):
-    """The file cannot be used, or what was asked of it cannot be done. Says what to do."""
+class UnknownKeyError(StoreError):
+    """There is no such key."""
+
+
+class NameTakenError(StoreError):
+    """There is another key of that name."""
 
 
 class Store:
-    """The file at `path`, made if it is missing. Calls wait for the disk: not for the event loop. Threads may share it.
+    """The keys at `place`, a file or a `postgresql://` URL; made if it is missing. `where` is what people read of that.
 
-    Raises StoreError from all methods.
+    Calls wait for the disk or a server: not for the event loop. Threads may share it. Raises StoreError from all
+    methods.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = Lock()
-        self._seen = -1
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise StoreError(f"Cannot open the key store {path}: {(error.strerror or str(error)).lower()}.") from None
-        self._engine = create_engine(
-            f"sqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": BUSY}
-        )
-        event.listen(self._engine, "connect", _connected)
-        event.listen(self._engine, "begin", _begun)
-        try:
-            with self._transaction() as connection:
-                _prepare(connection, path)
-        except StoreError:
-            self._engine.dispose()
-            raise
+    def __init__(self, place: Path | str) -> None:
+        self._database = Database(place)
+        self.where = self._database.where
 
     def close(self) -> None:
-        with self._lock:
-            self._engine.dispose()
+        self._database.close()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -108,11 +92,7 @@ class Store:
 
     def changed(self) -> bool:
         """Whether another connection has written since this was asked last; true the first time."""
-        with self._lock, _explained(self.path), self._engine.connect() as connection:
-            raw = connection.connection.cursor()
-            version: int = raw.execute("PRAGMA data_version").fetchone()[0]
-        seen, self._seen = self._seen, version
-        return seen != version
+        return self._database.changed()
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
@@ -123,15 +103,15 @@ class Store:
         record = Record(key, secret.digest())
         if not key.name or not key.name.isprintable() or len(key.name) > LONGEST_NAME:
             raise StoreError(f"A key needs a name: one line of at most {LONGEST_NAME} characters.")
-        with self._transaction() as connection:
+        with self._transaction("keys") as connection:
             if connection.execute(select(keys.c.id).where(_called(key.name))).first():
-                raise StoreError(f"There is a key named {key.name!r} already. Choose another name.")
+                raise NameTakenError(f"There is a key named {key.name!r} already. Choose another name.")
             connection.execute(insert(keys).values(**_columns(record)))
         return record, secret
 
     def change(self, name: str, **settings: Any) -> Record:
         """Change fields of the key with this name or id."""
-        with self._transaction() as connection:
+        with self._transaction("keys") as connection:
             record = self._one(connection, name)
             record = msgspec.structs.replace(record, key=msgspec.structs.replace(record.key, **settings))
             self._put(connection, record)
@@ -140,7 +120,7 @@ class Store:
     def rotate(self, name: str, overlap: float) -> tuple[Record, Secret]:
         """Another secret for the key; the one before opens for `overlap` seconds more. 0: all former ones end now."""
         secret, now = mint(), clock.wall()
-        with self._transaction() as connection:
+        with self._transaction("keys") as connection:
             record = self._one(connection, name)
             former = [one for one in record.former if one.until > now and overlap > 0]
             if overlap > 0:
@@ -152,7 +132,7 @@ class Store:
 
     def remove(self, name: str) -> Key:
         """Delete the key with this name or id, and what is known of its spending."""
-        with self._transaction() as connection:
+        with self._transaction("keys") as connection:
             key = self._one(connection, name).key
             connection.execute(delete(keys).where(keys.c.id == key.id))
             connection.execute(delete(spending).where(spending.c.key == key.id))
@@ -160,30 +140,27 @@ class Store:
 
     def note(self, used: Mapping[str, str], spent: Mapping[str, Iterable[Spent]]) -> None:
         """Write down on which day keys were last used, and what is spent of their budgets."""
-        with self._transaction() as connection:
+        with self._transaction("notes") as connection:
             for key, day in used.items():
                 connection.execute(update(keys).where(keys.c.id == key).values(used=day))
             there = set(connection.execute(select(keys.c.id)).scalars())
             for key, rows in spent.items():
                 for row in rows if key in there else ():
                     values = msgspec.structs.asdict(row)
-                    put = upsert(spending).values(key=key, **values)
-                    connection.execute(put.on_conflict_do_update(index_elements=spending.primary_key.c, set_=values))
+                    self._database.put(connection, spending, {"key": key, **values}, least=("start", "spent"))
 
     def _one(self, connection: Connection, name: str) -> Record:
         row = connection.execute(select(keys).where(_called(name))).first()
         if row is None:
             # What was asked for is not repeated: it may be a key in plain, typed in the wrong place.
-            raise StoreError("There is no key with this name or id. `understudy keys list` shows all.")
+            raise UnknownKeyError("There is no key with this name or id. `understudy keys list` shows all.")
         return _record(row)
 
     def _put(self, connection: Connection, record: Record) -> None:
         connection.execute(update(keys).where(keys.c.id == record.key.id).values(**_columns(record)))
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self._lock, _explained(self.path), self._engine.begin() as connection:
-            yield connection
+    def _transaction(self, writes: Writes = "nothing") -> contextlib.AbstractContextManager[Connection]:
+        return self._database.transaction(writes)
 
 
 class Spender(Protocol):
@@ -264,35 +241,6 @@ class Keeper:
             self._failed = True
         else:
             self._failed = False
-
-
-def _connected(connection: sqlite3.Connection, _record: object) -> None:
-    # SQLAlchemy begins transactions, not the driver, which would begin them without the write lock and too late.
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # a key that was shown once is not lost with the power
-
-
-def _begun(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _prepare(connection: Connection, path: Path) -> None:
-    version = connection.execute(text("PRAGMA user_version")).scalar_one()
-    if version > VERSION:
-        raise StoreError(f"The key store {path} was written by a later version of Understudy. Update this one.")
-    metadata.create_all(connection)
-    connection.execute(text(f"PRAGMA user_version = {VERSION}"))
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (exc.SQLAlchemyError, sqlite3.Error) as error:
-        # The database's own words only: SQLAlchemy would add the values.
-        why = str(getattr(error, "orig", None) or type(error).__name__)
-        raise StoreError(f"The key store {path} cannot be used: {why}.") from None
 
 
 def _called(name: str) -> Any:

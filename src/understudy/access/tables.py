@@ -5,10 +5,10 @@ Times are Unix seconds. Lists and tags are JSON: nothing is ever asked of what i
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table, Text
 
 VERSION = 1
-"""Of these tables, kept in the file's `user_version`: a file of a later version is refused, not guessed at."""
+"""Of these tables, kept in the file's `user_version` or in `state`. A later one is refused, not guessed at."""
 
 metadata = MetaData()
 
@@ -30,6 +30,7 @@ keys = Table(
     Column("tags", Text, nullable=False),
     Column("limits", Text, nullable=False),
     Column("budgets", Text, nullable=False),
+    Column("store", String(10)),
 )
 
 spending = Table(
@@ -40,7 +41,16 @@ spending = Table(
     Column("per", String(10), primary_key=True),
     Column("zone", String(60), primary_key=True),
     Column("start", Float, nullable=False),
-    Column("spent", Integer, nullable=False),
-    Column("unpriced", Integer, nullable=False),
+    Column("spent", BigInteger, nullable=False),
+    Column("unpriced", BigInteger, nullable=False),
 )
 """What is spent of each budget in its current day or month, so that a restart does not fill it up again."""
+
+state = Table(
+    "access_state",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("changes", BigInteger, nullable=False),
+)
+"""In PostgreSQL alone, one row: the version of these tables, and how often keys were changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -43,7 +44,8 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct):
-    """`refusal` is None for a call that may come in; then hand this to `settle` when it has ended, once.
+    """`refusal` is None for a call that may come in; then hand this to `settle` when it has ended, once. `used_up` are
+    the key's soft budgets that are, and what is spent of each.
 
     The other fields belong to whoever gave it: `taken`, `reserved` and `accounts` to `local.py`, `lease` to
     `shared.py`.
@@ -57,6 +59,7 @@ class Verdict(msgspec.Struct):
     reserved: Reserved | None = None
     accounts: Accounts | None = None
     lefts: list[Left] | None = None
+    used_up: Sequence[tuple[Budget, int]] = ()
     lease: str = ""
     settled: bool = False
 

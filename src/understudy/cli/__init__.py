@@ -14,9 +14,12 @@ from understudy.cli import (
     events,
     explain,
     export,
+    feedback,
+    import_,
     init,
     keys,
     log,
+    openness,
     pull,
     purge,
     rehearse,
@@ -39,10 +42,11 @@ app = typer.Typer(
 )
 for verb in (
     init.init, serve.serve, check.check, explain.explain, targets.targets, events.events, log.log, usage.usage,
-    export.export, purge.purge, rehearse.rehearse,
+    feedback.feedback, export.export, purge.purge, rehearse.rehearse, openness.openness,
     demo.demo, pull.pull, sim.sim,
 ):  # fmt: skip
     app.command()(verb)
+app.command("import")(import_.import_)
 app.add_typer(target.app, name="target")
 app.add_typer(keys.app, name="keys")
 app.add_typer(cache.app, name="cache")

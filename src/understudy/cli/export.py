@@ -1,81 +1,93 @@
-"""`understudy export`: the whole ledger as lines of JSON. Leaving is as easy as coming."""
+"""`understudy export`: the whole ledger, to read or to take elsewhere. Leaving is as easy as coming."""
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from understudy.cli.opening import ConfigOption, fail
+from understudy.cli.opening import ConfigOption, JsonOption, fail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import BinaryIO
-
-    from sqlalchemy import Connection
-
-    from understudy.ledger.queries import Filter
-
-_PAGE = 500
+    from understudy.moving.take import Form, Taken
 
 
 def export(
     file: Annotated[Path, typer.Argument(help="Where to write; `-` is standard output.")],
     *,
     config: ConfigOption = None,
+    form: Annotated[
+        Literal["jsonl", "jsonl.zst", "parquet"] | None,
+        typer.Option("--format", help="Default: as the name ends; `parquet` makes a folder. Else jsonl."),
+    ] = None,
     since: Annotated[str | None, typer.Option(help="From then on: 24h, 7d, or a date. Default: everything.")] = None,
     until: Annotated[str | None, typer.Option(help="Until then.")] = None,
+    route: Annotated[str | None, typer.Option(help="Only exchanges of this route, and what belongs to them.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only those of this key.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Only those of this end user.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only those of this session.")] = None,
+    json: JsonOption = False,  # Typer's flags are booleans
 ) -> None:
-    """Write every exchange with attempts, losses, bodies and feedback as one line of JSON, newest first.
+    """Write the ledger: exchanges with attempts, losses and bodies, feedback, events, audit entries. Oldest first.
 
-    Exit code: 0 written, 1 the file cannot be written, 2 there is no ledger, or a wrong option.
+    The format is described in docs/reference/export.md; `understudy import` reads it. --json prints counts, bytes
+    and the digest by which an export is known, whatever its form.
 
-    Example: understudy export ledger.jsonl --since 30d
+    Exit code: 0 written, 1 it cannot be written, or not all of it, 2 there is no ledger, or a wrong option.
+
+    Example: understudy export ledger.jsonl.zst --since 30d
     """
-    import sys
+    from sqlalchemy.exc import SQLAlchemyError
 
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from understudy.cli.records import connected, moment
-    from understudy.ledger import queries
+    from understudy.cli.records import connected, end_user, moment, progressing
+    from understudy.moving.take import stream, take
+    from understudy.moving.walk import Walk, Which, snapshot
 
     now = time.time()
-    which = queries.Filter(since=moment(since, now), until=moment(until, now))
-    written = 0
-    with connected(config) as connection, Progress(console=Console(stderr=True)) as progress:
-        total = sum(row.exchanges for row in queries.usage(connection, since=which.since, until=which.until))
-        task = progress.add_task("exchanges", total=total)
+    which = Which(moment(since, now), moment(until, now), route, key, end_user(user, config), session)
+    form = form or _form(file)
+    if form == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        fail("Parquet needs a package that is not installed: pip install 'understudy[parquet]'.")
+    import sys
+
+    standard = str(file) == "-"
+    if standard and form != "jsonl":
+        fail("Standard output takes lines of JSON only: name a file.")
+    with connected(config) as connection:
+        snapshot(connection)
+        walk = Walk(connection, which)
         try:
-            with sys.stdout.buffer if str(file) == "-" else file.open("wb") as out:
-                for line in _lines(connection, which):
-                    _write(out, line)
-                    written += 1
-                    progress.update(task, completed=written)
+            with progressing("records", walk.count()) as progress:
+                if standard:
+                    taken = stream(walk, which, sys.stdout.buffer, progress)
+                else:
+                    taken = take(walk, which, file, form, progress)
         except OSError as error:
             fail(f"{file} cannot be written: {error.strerror or error}.", 1)
-    typer.echo(f"{written} exchanges written to {file}.", err=True)
+        except SQLAlchemyError as error:
+            fail(f"The ledger cannot be read to its end: {getattr(error, 'orig', None) or type(error).__name__}.", 1)
+    _tell(taken, file, json=json, standard=standard)
 
 
-def _lines(connection: Connection, which: Filter) -> Iterator[bytes]:
+def _form(file: Path) -> Form:
+    if file.name.endswith(".parquet"):
+        return "parquet"
+    return "jsonl.zst" if file.name.endswith(".zst") else "jsonl"
+
+
+def _tell(taken: Taken, file: Path, *, json: bool, standard: bool) -> None:
     import msgspec
 
-    from understudy.cli.log import shown
-    from understudy.ledger import queries
-
-    after = None
-    while True:
-        page = queries.page(connection, which, after=after, limit=_PAGE)
-        for line in page.lines:
-            found = queries.one(connection, line.id)
-            if found is not None:
-                yield msgspec.json.encode(shown(found))
-        after = page.next
-        if after is None:
-            return
-
-
-def _write(out: BinaryIO, line: bytes) -> None:
-    out.write(line + b"\n")
+    if json:
+        typer.echo(msgspec.json.encode(taken).decode(), err=standard)
+    else:
+        counts = ", ".join(f"{count} {kind}" for kind, count in taken.kinds.items())
+        typer.echo(
+            f"{taken.records} records written to {file} ({counts}).\nsha256 of the records: {taken.sha256}", err=True
+        )
+    if taken.damaged:
+        some = ", ".join(taken.damaged[:5])
+        fail(f"{len(taken.damaged)} stored bodies could not be unpacked and were left out, of {some}.", 1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.keys import StoreOption, facts, location, opened, tell_secret
+from understudy.cli.keys import STORE, StoreOption, facts, opened, tell_secret
 from understudy.cli.opening import JsonOption, fail
 
 TEMPLATE = """\
@@ -17,7 +17,7 @@ TEMPLATE = """\
 [server]
 # host = "127.0.0.1"          # another address needs keys
 # port = 4000
-key_store = "understudy-keys.sqlite"  # clients need a key of `understudy keys`; without this line none is asked for
+key_store = {store}  # clients need a key of `understudy keys`; without this line none is asked for
 
 # A provider of the catalogue needs its key only; keys in the environment are found without this.
 # [providers.openai]
@@ -52,11 +52,10 @@ def init(
     """
     import msgspec
 
-    written = _write(config)
+    written = _write(config, store)
     if not json:
         typer.echo(f"{config} is {'written' if written else 'there already, and stays as it is'}.", err=True)
-    beside = location(store, config)
-    with opened(beside, config, make=True) as keys:
+    with opened(store, config, make=True) as keys:
         admins = [record.key for record in keys.records() if record.key.role == "admin"]
         if not admins:
             name = "admin" if all(record.key.name != "admin" for record in keys.records()) else "first admin"
@@ -66,17 +65,22 @@ def init(
             else:
                 tell_secret(record.key, secret, keys, json=False)
     if json:
-        found = {"configuration": str(config), "written": written, "store": str(beside), "key": None if admins else key}
+        found = {"configuration": str(config), "written": written, "store": keys.where, "key": None if admins else key}
         typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     elif admins:
         typer.echo(f"There is an admin key already: {admins[0].name}. `understudy keys` makes others.", err=True)
 
 
-def _write(path: Path) -> bool:
+def _write(path: Path, store: str | None) -> bool:
     """Whether the file had to be written."""
+    import msgspec
+
+    named = store or STORE
+    if store is not None and "://" not in store and not store.startswith("env:"):
+        named = str(Path(store).absolute())
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+            file.write(TEMPLATE.replace("{store}", msgspec.json.encode(named).decode()))  # as TOML writes it too
     except FileExistsError:
         return False
     except OSError as error:

@@ -1,13 +1,14 @@
-"""`understudy keys`: virtual keys, in the store's own file. A gateway that runs sees each change within a second."""
+"""`understudy keys`: virtual keys, in their store. A gateway that runs sees each change within a second."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -28,7 +29,13 @@ app = typer.Typer(
 )
 
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", metavar="FILE", help=f"Key store. Default: {STORE} beside the configuration.")
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="PLACE",
+        help="Key store: a file, a postgresql:// URL or env:NAME. Default: the configuration's server.key_store, else "
+        f"{STORE} beside it.",
+    ),
 ]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The key's name or id; never the key itself.")]
 OwnerOption = Annotated[str | None, typer.Option(help="Who answers for it.")]
@@ -49,6 +56,10 @@ BudgetOption = Annotated[
     list[str] | None,
     typer.Option("--budget", help="usd=20/day, tokens=1000000/month,soft,zone=Europe/Berlin, `none`. Repeatable."),
 ]
+KeepOption = Annotated[
+    str | None,
+    typer.Option(help="The most that the ledger may keep: `none`, `metadata`, `bodies`; `route`: as its route says."),
+]
 TagOption = Annotated[list[str] | None, typer.Option("--tag", help="NAME=VALUE, for reports. Repeatable.")]
 
 
@@ -62,6 +73,7 @@ def create(
     expires: ExpiresOption = None,
     limit: LimitOption = None,
     budget: BudgetOption = None,
+    keep: KeepOption = None,
     tag: TagOption = None,
     store: StoreOption = None,
     config: ConfigOption = None,
@@ -73,7 +85,9 @@ def create(
 
     Example: understudy keys create my-app --owner anna --limit requests=100/minute --budget usd=20/day
     """
-    settings = _settings(owner=owner, role=role, routes=route, expires=expires, limits=limit, budgets=budget, tags=tag)
+    settings = _settings(
+        owner=owner, role=role, routes=route, expires=expires, limits=limit, budgets=budget, keep=keep, tags=tag
+    )
     with opened(store, config, make=True) as keys:
         record, secret = keys.create(name, **settings)
         tell_secret(record.key, secret, keys, json=json)
@@ -132,6 +146,7 @@ def change(
     expires: ExpiresOption = None,
     limit: LimitOption = None,
     budget: BudgetOption = None,
+    keep: KeepOption = None,
     tag: TagOption = None,
     store: StoreOption = None,
     config: ConfigOption = None,
@@ -143,7 +158,9 @@ def change(
 
     Example: understudy keys change my-app --budget usd=50/day
     """
-    settings = _settings(owner=owner, role=role, routes=route, expires=expires, limits=limit, budgets=budget, tags=tag)
+    settings = _settings(
+        owner=owner, role=role, routes=route, expires=expires, limits=limit, budgets=budget, keep=keep, tags=tag
+    )
     if not settings:
         fail("Nothing to change: name an option, such as --budget usd=50/day.")
     with opened(store, config) as keys:
@@ -216,24 +233,47 @@ def delete(
         _changed(keys.remove(name), "is deleted", json=json)
 
 
-def location(store: Path | None, config: Path | None) -> Path:
-    """The store that the options mean."""
-    if store is not None:
-        return store
-    beside = located(config)
-    return (Path.cwd() if beside is None else beside.parent) / STORE
+def location(store: str | None, config: Path | None) -> Path | str:
+    """The store that the options mean: a file or a URL. Exits with 2 and the reason where that cannot be told.
+
+    Of the configuration only `server.key_store` is read: keys can be made where its providers' variables are not set.
+    """
+    from understudy.gateway.assemble import key_store
+
+    file = located(config)
+    setting, folder = store or "", Path.cwd()
+    if store is None and file is not None:
+        setting, folder = _configured(file), file.parent
+    place = key_store(setting or STORE, folder, os.environ)
+    if place == folder:
+        fail(f"The key store is {setting}, and that variable is not set.")
+    return place
+
+
+def _configured(file: Path) -> str:
+    """What a configuration says in `server.key_store`; empty where that is nothing."""
+    import tomllib
+
+    try:
+        server = tomllib.loads(file.read_text("utf-8-sig")).get("server", {})
+    except FileNotFoundError:
+        return ""  # `init` is about to write it
+    except (OSError, ValueError) as error:
+        fail(f"{file} cannot be read: {error}. `understudy check` says more.")
+    setting = server.get("key_store", "") if isinstance(server, dict) else ""
+    return setting if isinstance(setting, str) else ""
 
 
 @contextmanager
-def opened(store: Path | None, config: Path | None, *, make: bool = False) -> Iterator[Store]:
+def opened(store: str | None, config: Path | None, *, make: bool = False) -> Iterator[Store]:
     """The store. What it refuses ends the command with exit code 1."""
     from understudy.access.store import Store, StoreError
 
-    path = location(store, config)
-    if not make and not path.exists():
-        fail(f"There is no key store at {path}. `understudy init` or `understudy keys create` makes one.", 1)
+    place = location(store, config)
+    if not make and isinstance(place, Path) and not place.exists():
+        fail(f"There is no key store at {place}. `understudy init` or `understudy keys create` makes one.", 1)
     try:
-        keys = Store(path)
+        keys = Store(place)
         try:
             yield keys
         finally:
@@ -245,9 +285,9 @@ def opened(store: Path | None, config: Path | None, *, make: bool = False) -> It
 def tell_secret(key: Key, secret: Secret, keys: Store, *, json: bool) -> None:
     """The one time that a key is shown: standard output holds nothing else, so that a script can take it."""
     if json:
-        _print({**facts(key), "secret": secret.reveal(), "store": str(keys.path)})
+        _print({**facts(key), "secret": secret.reveal(), "store": keys.where})
         return
-    typer.echo(f"{key.name} ({key.role}, {key.id}) in {keys.path}. Keep it now, it is shown this once:", err=True)
+    typer.echo(f"{key.name} ({key.role}, {key.id}) in {keys.where}. Keep it now, it is shown this once:", err=True)
     typer.echo(secret.reveal())
 
 
@@ -273,6 +313,7 @@ def facts(key: Key, spent: Any = ()) -> dict[str, Any]:
         "limits": [str(limit) for limit in key.limits],
         "budgets": [str(budget) for budget in key.budgets],
         "spent": [line(one) for one in spent],
+        "keep": key.store or "route",
         "tags": key.tags,
     }
 
@@ -301,15 +342,19 @@ def _settings(
     expires: str | None,
     limits: list[str] | None,
     budgets: list[str] | None,
+    keep: str | None,
     tags: list[str] | None,
 ) -> dict[str, Any]:
     """What the options say, as fields of `Key`; exits with 2 and the reason where one is wrong."""
     from understudy.access import budgets as budgeting
     from understudy.access import limits as limiting
-    from understudy.access.keys import RIGHTS
+    from understudy.access.keys import RIGHTS, Kept
 
+    kept = (*get_args(Kept), "route")
     if role is not None and role not in RIGHTS:
         fail(f"--role {role!r} is none of {', '.join(RIGHTS)}.")
+    if keep is not None and keep not in kept:
+        fail(f"--keep {keep!r} is none of {', '.join(kept)}.")
     wrong = [tag for tag in tags or () if "=" not in tag]
     if wrong:
         fail(f"--tag {wrong[0]!r} is not NAME=VALUE.")
@@ -325,6 +370,8 @@ def _settings(
     except ValueError as error:
         fail(str(error))
     settings = {name: value for name, value in said.items() if value is not None}
+    if keep is not None:
+        settings["store"] = None if keep == "route" else keep
     if expires is not None:
         settings["expires"] = None if expires == "never" else _end(expires)
     return settings

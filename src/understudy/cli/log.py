@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from understudy.cli.opening import ConfigOption, JsonOption, fail
+from understudy.cli.opening import ConfigOption, JsonOption, fail, read
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from understudy.ledger import Event
@@ -31,9 +33,16 @@ def log(
     key: Annotated[str | None, typer.Option(help="Only those of this key.")] = None,
     task: Annotated[str | None, typer.Option(help="Only those with this x-understudy-task.")] = None,
     session: Annotated[str | None, typer.Option(help="Only those with this x-understudy-session.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only those of this end user.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
     since: Annotated[str | None, typer.Option(help="From then on: 30m, 2h, 7d, or a date.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
+    reveal: Annotated[
+        bool,
+        typer.Option(
+            "--reveal", help="Of one exchange: with its bodies, and real values in the place of pseudonyms. Is audited."
+        ),
+    ] = False,
 ) -> None:
     """Show the exchanges that the ledger has, or one with all its attempts.
 
@@ -43,20 +52,25 @@ def log(
     """
     from rich.console import Console
 
-    from understudy.cli.records import connected, moment
+    from understudy.cli.records import connected, end_user, moment
     from understudy.ledger import queries
 
     console = Console(highlight=False)
+    if reveal and exchange is None:
+        fail("--reveal shows one exchange: say its id.")
     if exchange is not None:
-        with connected(config) as connection:
-            found = queries.one(connection, exchange)
-        if found is None:
-            fail(f"There is no exchange {exchange!r} in the ledger.", 1)
-        _print_json(shown(found)) if json else _time_line(console, found)
+        found = _revealed(config, exchange) if reveal else _one(config, exchange)
+        if json:
+            _print_json(shown(found))
+            return
+        _time_line(console, found)
+        for body in found.bodies if reveal else ():
+            console.print(f"[bold]{body.side}[/]")
+            console.print(body.data.decode("utf-8", "replace"), markup=False, soft_wrap=True)
         return
     which = queries.Filter(
         since=moment(since, time.time()), route=route, target=target, key=key, task=task, session=session, tag=tag,
-        failed=failed,
+        end_user=end_user(user, config), failed=failed,
     )  # fmt: skip
     with connected(config) as connection:
         lines = queries.page(connection, which, limit=limit).lines[::-1]
@@ -66,6 +80,41 @@ def log(
             _follow(console, config, which, lines, json=json)
         except KeyboardInterrupt:
             return
+
+
+def _one(config: Path | None, exchange: str) -> Found:
+    from understudy.cli.records import connected
+    from understudy.ledger import queries
+
+    with connected(config) as connection:
+        found = queries.one(connection, exchange)
+    if found is None:
+        fail(f"There is no exchange {exchange!r} in the ledger.", 1)
+    return found
+
+
+def _revealed(config: Path | None, exchange: str) -> Found:
+    """The exchange with real values in the place of pseudonyms, once the ledger has it that somebody looked."""
+    import os
+
+    from understudy.cli.records import connected
+    from understudy.gateway.config import reveal
+    from understudy.ledger import auditing, revealing
+    from understudy.ledger.pseudonyms import PseudonymError, Pseudonyms
+
+    key = read(config).config.redaction.pseudonym_key
+    if key is None:
+        fail(
+            "There is nothing to turn back: `redaction.pseudonym_key` is not set, so numbers stand for what was found."
+        )
+    try:
+        pseudonyms = Pseudonyms(reveal(key, os.environ))
+    except PseudonymError as error:
+        fail(str(error))
+    found = revealing.revealed(_one(config, exchange), pseudonyms)
+    with connected(config, writing=True) as connection:
+        auditing.note(connection, "reveal", exchange, {}, time.time())
+    return found
 
 
 def _follow(console: Console, config: Any, which: Filter, lines: list[Listed], *, json: bool) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,46 @@ def connected(config: Path | None, *, writing: bool = False) -> Iterator[Connect
         fail(str(error))
     except SQLAlchemyError as error:
         fail(f"The ledger cannot be read: {getattr(error, 'orig', None) or type(error).__name__}.")
+
+
+def place(config: Path | None) -> str:
+    """The URL of the ledger of the configuration; exits with 2 where there is none."""
+    from understudy.gateway import recording
+    from understudy.ledger import database
+
+    found = recording.place(read(config).config.ledger, os.environ)
+    if found is None:
+        fail("There is no ledger: `ledger.url` is `off`.")
+    try:
+        database.parse_url(found[0])
+    except database.BadUrlError as error:
+        fail(str(error))
+    return found[0]
+
+
+def end_user(name: str | None, config: Path | None) -> str | None:
+    """How the user of that name stands in the ledger. One that was copied from there stands for itself."""
+    from understudy.gateway import recording
+
+    if name is None or name.startswith(("hmac:", "sha256:")):
+        return name
+    found = recording.whose(read(config).config.ledger, os.environ)(name)
+    if found is None:
+        fail("The ledger keeps no end users: `ledger.end_users` is `none`.")
+    return found
+
+
+@contextlib.contextmanager
+def progressing(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Something to tell how much is done, shown as a bar where a person looks on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def moment(text: str | None, now: float) -> float | None:

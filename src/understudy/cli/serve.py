@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OPEN_FILES = 65_536
 
+_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
 
 def serve(
     config: ConfigOption = None,
@@ -36,6 +38,7 @@ def serve(
     import uvloop
 
     from understudy.gateway.config import ConfigError, listening
+    from understudy.telemetry.otel import NoSdkError
 
     loaded = read(config)
     try:
@@ -45,6 +48,8 @@ def serve(
     _open_files()
     try:
         uvloop.run(_serve(loaded, located(config)))
+    except NoSdkError as error:
+        fail(str(error))
     except OSError as error:
         server = loaded.config.server
         why = (error.strerror or str(error)).lower()
@@ -82,16 +87,23 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
     import os
     import signal
 
-    from understudy.gateway import measuring, recording, reloading
+    from understudy.gateway import measuring, recording, redacting, reloading
     from understudy.gateway.assemble import assemble
     from understudy.gateway.server import Server
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format=_LINE)
     gateway = await assemble(loaded, os.environ)
-    kept = recording.opened(loaded.config.ledger, os.environ)
-    if kept is not None:
+    hiding = redacting.Formatter(_LINE, redacting.secrets(gateway.routing, os.environ))
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(hiding)
+    place = recording.place(loaded.config.ledger, os.environ)
+    kept = None
+    if place is not None:
+        known = redacting.secrets(gateway.routing, os.environ)
+        redaction = redacting.meant(loaded.config.redaction, os.environ, place[1] / redacting.RULES, known)
+        kept = recording.opened(loaded.config.ledger, place, redaction)
         gateway.recorder = recording.Recorder(kept, loaded.config.ledger)
-        gateway.recorder.load()
+    gateway.prices.load()
     measuring.measure(gateway, os.environ)
     values = loaded.config.server
     server = Server(gateway, host=values.host, port=values.port)

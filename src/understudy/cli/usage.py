@@ -61,24 +61,11 @@ def usage(
 
         typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     elif csv:
-        _csv(found, names)
+        from understudy.ledger import tables
+
+        typer.echo(tables.csv(found, names), nl=False)
     else:
         _table(found, names)
-
-
-_FIGURES = ("exchanges", "answered", "attempts", "input", "output", "cached_read", "cached_write", "reasoning",
-            "usage_estimated", "usage_unknown", "cost_usd", "cost_unknown", "seconds")  # fmt: skip
-
-
-def _csv(found: list[Usage], names: list[str]) -> None:
-    import csv
-    import sys
-
-    writer = csv.writer(sys.stdout)
-    writer.writerow([*names, *_FIGURES])
-    for row in found:
-        figures: list[Any] = [getattr(row, name) for name in _FIGURES]
-        writer.writerow([*(row.group[name] for name in names), *("" if one is None else one for one in figures)])
 
 
 def _table(found: list[Usage], names: list[str]) -> None:

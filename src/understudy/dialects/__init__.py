@@ -20,6 +20,7 @@ from understudy.dialects import (
     openai_responses,
 )
 from understudy.dialects import watch as watching
+from understudy.dialects.openai_chat import answer as chat_answer
 from understudy.dialects.openai_chat import watch as chat_watching
 from understudy.dialects.wire import Malformed
 
@@ -102,6 +103,12 @@ class Watch(Protocol):
     @property
     def usage(self) -> Usage | None: ...
 
+    @property
+    def answered_by(self) -> str: ...
+
+    @property
+    def tier(self) -> str | None: ...
+
     def feed(self, data: bytes) -> bytes: ...
 
     def close(self) -> bytes: ...
@@ -121,6 +128,17 @@ def answer_fault(name: str, body: bytes, *, streamed: bool) -> Fault | None:
     return watching.answer_fault(get(name), body, streamed=streamed)
 
 
+def answer_figures(name: str, body: bytes) -> tuple[Usage | None, str, str | None]:
+    """What a whole answer of the dialect `name` says of its tokens (None if nothing), its model and service tier.
+
+    Raises `Malformed`.
+    """
+    if name == openai_chat.NAME:
+        return chat_answer.answer_figures(body)
+    answer = get(name).decode_answer(body)
+    return answer.usage, answer.model, answer.service_tier
+
+
 def get(name: str) -> Dialect:
     """The dialect called `name`. Raises `LookupError` that lists those there are."""
     if name not in DIALECTS:
@@ -136,6 +154,7 @@ __all__ = [
     "StreamEncoder",
     "Watch",
     "answer_fault",
+    "answer_figures",
     "get",
     "watch",
 ]

@@ -25,6 +25,7 @@ from understudy.canon import (
     Reasoning,
     Refusal,
     Skipped,
+    Started,
     Text,
     Usage,
     Used,
@@ -51,12 +52,13 @@ class Watch:
 
     `content`: some content has been seen. `moved`: there was some in the last piece (the reader resets it). `finish`:
     the canonical finish, once there is one. `whole`: the answer is complete but for what may follow it. `done`: the
-    stream is complete. `usage`: what it said of its tokens, last. `fault`: it is broken; nothing after it is passed
-    on. `skipped`: malformed events left out.
+    stream is complete. `usage`: what it said of its tokens, last. `answered_by`, `tier`: the model and service tier
+    that it named first. `fault`: it is broken; nothing after it is passed on. `skipped`: malformed events left out.
     """
 
     __slots__ = (
-        "_decoder", "_ends", "_partial", "_searched", "content", "done", "fault", "finish", "moved", "skipped", "usage",
+        "_decoder", "_ends", "_partial", "_searched", "answered_by", "content", "done", "fault", "finish", "moved",
+        "skipped", "tier", "usage",
     )  # fmt: skip
 
     def __init__(self, decoder: StreamDecoder, ends: re.Pattern[bytes] | None) -> None:
@@ -68,6 +70,8 @@ class Watch:
         self.content = self.moved = self.done = False
         self.finish: str | None = None
         self.usage: Usage | None = None
+        self.answered_by = ""
+        self.tier: str | None = None
         self.fault: Fault | None = None
         self.skipped = 0
 
@@ -133,6 +137,8 @@ class Watch:
                 self.finish = event.finish
             elif isinstance(event, Used):
                 self.usage = event.usage
+            elif isinstance(event, Started):
+                self.answered_by, self.tier = event.model, event.service_tier
             elif kind is Skipped:
                 self.skipped += 1
                 passed = False

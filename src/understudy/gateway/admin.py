@@ -22,9 +22,12 @@ KEPT = 1000
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to happen to a target. `seconds` goes with `cool`; without, until it is reopened."""
 
-    target: str
-    command: Literal["cool", "drain", "reopen"]
-    seconds: Annotated[float, msgspec.Meta(gt=0, le=30 * 86400)] | None = None
+    target: Annotated[str, msgspec.Meta(description="provider/model")]
+    command: Annotated[Literal["cool", "drain", "reopen"], msgspec.Meta(description="What is to happen to it.")]
+    seconds: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=30 * 86400)] | None,
+        msgspec.Meta(description="How long it cools; null: until it is reopened."),
+    ] = None
 
 
 class UnknownTargetError(Exception):

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 import msgspec
 
 from understudy import __version__, clock
+from understudy.access import Crossed, Key
 from understudy.cache import Cache
 from understudy.dialects.wire import Malformed
 from understudy.gateway import (
@@ -25,12 +25,15 @@ from understudy.gateway import (
     operate,
     operation_table,
     patience,
+    pricing,
     recording,
     relay,
     surface,
     telling,
 )
 from understudy.gateway import exchange as exchanges
+from understudy.gateway.administration import table
+from understudy.gateway.administration.serving import Desk
 from understudy.gateway.authorization import Authorization
 from understudy.gateway.call import BadCallError, Call
 from understudy.gateway.client import AsgiClient, Client, Receive, Scope, Send
@@ -48,7 +51,7 @@ from understudy.upstream import Client as Transport
 
 if TYPE_CHECKING:
     from understudy.telemetry.metrics import Metrics
-    from understudy.telemetry.traces import Traces
+    from understudy.telemetry.told import Telling
 
 log = logging.getLogger("understudy")
 
@@ -83,10 +86,12 @@ class Gateway:
         self.journal = admin.Journal()
         self.health.tell.append(self._changed)
         self.observers: list[Observer] = []
+        self._ended: list[tuple[Exchange, recording.Seen | None, str | None]] = []
         self.recorder: recording.Recorder | None = None
         self.authorization = Authorization(api_keys, admin_keys)
+        self.prices = pricing.prices(routing.config)
         self.metrics: Metrics | None = None
-        self.traces: Traces | None = None
+        self.otel: Telling | None = None
         self.leaving = False  # told to stop: `/readyz` says so, and calls are still taken
         self.stopping = False  # no further call is taken
         self.open = 0
@@ -94,6 +99,7 @@ class Gateway:
         self.background = None if self.stored is None else background.Background(self.stored, CLIENT_LEFT)
         self.sharing: Sharing | None = None
         self.cache: Cache | None = None
+        self._desk = Desk(self)
         self._listing = Listing(routing)
         self._engines = _engines(routing)
         self._paths: dict[str, dict[str, Handler]] = {
@@ -102,10 +108,7 @@ class Gateway:
             **{path: {"GET": self._models} for path in models.LISTS},
             "/api/version": {"GET": self._version},
             "/api/show": {"POST": self._show},
-            "/admin/targets": {"GET": self._targets, "POST": self._command},
-            "/admin/events": {"GET": self._events},
-            "/metrics": {"GET": self._metrics},
-            "/understudy/feedback": {"POST": self._feedback},
+            **{path: dict.fromkeys(methods, self._administer) for path, methods in table.PATHS.items()},
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._ready},
         }
@@ -120,6 +123,7 @@ class Gateway:
         self.routing = routing
         self._engines = {**self._engines, **_engines(routing)}  # a model that is gone may still be answering
         self.authorization.take(api_keys, admin_keys)
+        self.prices = pricing.prices(routing.config)
         await listing.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -153,6 +157,9 @@ class Gateway:
         found = operation_table.find(escaped)
         if found is not None:
             return dict.fromkeys(found.methods, self._operate)
+        administered = table.find(escaped)
+        if administered is not None:
+            return dict.fromkeys(administered.methods, self._administer)
         if models.named(path) is not None:
             return {"GET": self._model}
         if path.startswith("/v1/responses/") and path not in counting.PATHS:
@@ -171,9 +178,9 @@ class Gateway:
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
-    def admit(self, headers: Mapping[bytes, bytes], door: Door, media: Sequence[bytes] = (operate.JSON,)) -> None:
-        """Whether a call with this head may come in. Raises RefusedError."""
-        self.authorization.check(headers, door.key)
+    def admit(self, headers: Mapping[bytes, bytes], door: Door, media: Sequence[bytes] = (operate.JSON,)) -> Key | None:
+        """Whether a call with this head may come in, and with whose virtual key, if it is one. Raises RefusedError."""
+        key = self.authorization.check(headers, door.key)
         limits = self.routing.config.server
         if self.stopping or self.open >= limits.max_open:
             why = "The gateway is stopping." if self.stopping else "Too many calls are open (server.max_open)."
@@ -182,13 +189,19 @@ class Gateway:
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limits.max_body:
             raise self.too_large()
+        return key
 
     def too_large(self) -> RefusedError:
         limit = self.routing.config.server.max_body
         return RefusedError(413, "body_too_large", f"The body is larger than {limit} bytes (server.max_body).")
 
-    async def call(self, headers: Mapping[bytes, bytes], body: bytes, door: Door, client: Client) -> None:
-        """Answer one call. A task that is cancelled with CLIENT_LEFT ends quietly. Raises RefusedError."""
+    async def call(
+        self, headers: Mapping[bytes, bytes], body: bytes, door: Door, client: Client, key: Key | None
+    ) -> None:
+        """Answer one call, which `admit` let in with `key`. A task that is cancelled with CLIENT_LEFT ends quietly.
+
+        Raises RefusedError.
+        """
         store = self.stored if door.dialect == surface.RESPONSES else None
         if store is not None:
             body = await keeping.expanded(body, headers, store)
@@ -203,7 +216,9 @@ class Gateway:
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
         exchange = Exchange(call, route, self.health)
-        self.authorization.admit(exchange)
+        asking = self.authorization.admit(exchange, key, self.prices)
+        if asking is not None:
+            await asking
         if later:
             await self._begin(exchange, headers, client)
         elif store is None:
@@ -216,16 +231,11 @@ class Gateway:
 
     async def _begin(self, exchange: Exchange, headers: Mapping[bytes, bytes], client: Client) -> None:
         """Let a call run in the background, and tell its client so."""
-        if self.background is None:
-            raise RefusedError(501, "not_supported", "Background responses need server.stored_responses.")
-        if self.background.running >= self.routing.config.server.max_open:
-            raise RefusedError(503, "overloaded", "Too many calls are open (server.max_open).", retry_after="1")
         try:
-            run = self.background.begin(
-                exchange, exchange.call.body, headers, lambda exchange, run: self._run(exchange, run, relay.attempt)
-            )
-        except background.NotBackgroundError as error:
-            raise RefusedError(400, "invalid_body", str(error), param=error.param) from None
+            run = self._started(exchange, headers)
+        except RefusedError:
+            self.authorization.settle(exchange)  # it was admitted, and does not run after all
+            raise
         assert run.task is not None
         self.open += 1
         run.task.add_done_callback(self._closed)
@@ -234,6 +244,18 @@ class Gateway:
             await background.Watch(run).send(client, CLIENT_LEFT, lambda: self.stopping)
         else:
             await client.whole(200, [(b"content-type", b"application/json")], msgspec.json.encode(run.response))
+
+    def _started(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> background.Run:
+        if self.background is None:
+            raise RefusedError(501, "not_supported", "Background responses need server.stored_responses.")
+        if self.background.running >= self.routing.config.server.max_open:
+            raise RefusedError(503, "overloaded", "Too many calls are open (server.max_open).", retry_after="1")
+        try:
+            return self.background.begin(
+                exchange, exchange.call.body, headers, lambda exchange, run: self._run(exchange, run, relay.attempt)
+            )
+        except background.NotBackgroundError as error:
+            raise RefusedError(400, "invalid_body", str(error), param=error.param) from None
 
     def _closed(self, _task: asyncio.Task[None]) -> None:
         self.open -= 1
@@ -262,20 +284,46 @@ class Gateway:
                 if waiting is not None:
                     await waiting.close()
             finally:  # also when it is cancelled once more: by a stop, in the moment when the client leaves
-                exchange.ended = clock.monotonic()
-                key = self.authorization.settle(exchange)
-                if self.recorder is not None:
-                    self.recorder.put(exchange, seen, key)
-                for observer in self.observers:
+                self._over(exchange, seen)
+
+    def _over(self, exchange: Exchange, seen: recording.Seen | None) -> None:
+        """The client has its answer: settle with its key, and have `exchange` told of at the loop's next turn, together
+        with all others that end in this one.
+
+        Calls run none of the code that does so. One at a time would have to fetch it back into the processor's caches
+        each time.
+        """
+        exchange.ended = clock.monotonic()
+        key = None
+        if exchange.verdict is not None:
+            pricing.note(exchange, self.prices)
+            key = self.authorization.settle(exchange)
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._ended.append((exchange, seen, key))
+
+    def _tell(self) -> None:
+        """Work out what is to be known of the calls that are over, and tell the ledger and the observers."""
+        ended, self._ended = self._ended, []
+        priced = self.recorder is not None or self.metrics is not None
+        for exchange, seen, key in ended:
+            if priced and exchange.verdict is None:
+                pricing.note(exchange, self.prices)
+            if self.recorder is not None:
+                self.recorder.put(exchange, seen, key)
+            for observer in self.observers:
+                try:
                     observer(exchange)
+                except Exception:
+                    log.exception("an exchange could not be told of")
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         door = surface.door(_raw_path(scope), scope.get("query_string", b"").decode("latin-1"))
         assert door is not None  # or else `_handler` would not have come here
-        self.admit(headers, door)
+        key = self.admit(headers, door)
         client = AsgiClient(send)
-        await self._answered(scope, receive, lambda body: self.call(headers, body, door, client))
+        await self._answered(scope, receive, lambda body: self.call(headers, body, door, client, key))
 
     async def _operate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Something beside chat; see `operate.py`."""
@@ -287,7 +335,7 @@ class Gateway:
             scope.get("query_string", b""),
         )
         operation = operation.asked_with(headers)
-        self.admit(headers, Door(operation.dialect, key=keys.in_query(query)), operation.media)
+        key = self.admit(headers, Door(operation.dialect, key=keys.in_query(query)), operation.media)
 
         async def answer(body: bytes) -> None:
             try:
@@ -302,7 +350,9 @@ class Gateway:
                 raise RefusedError(501, "not_supported", str(error), param="model") from None
             exchange = Exchange(call, narrow, self.health)
             exchange.left_out = left_out
-            self.authorization.admit(exchange)
+            asking = self.authorization.admit(exchange, key, self.prices)
+            if asking is not None:
+                await asking
             await self._run(exchange, AsgiClient(send, scope.get(SEVER)), operate.attempt)
 
         await self._answered(scope, receive, answer)
@@ -431,18 +481,6 @@ class Gateway:
         except NoRouteError as error:
             raise RefusedError(404, "model_not_found", str(error), param="model") from None
 
-    async def _feedback(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What a client thought of an answer that it had."""
-        headers = self._reader(scope)
-        if self.recorder is None:
-            raise RefusedError(501, "not_supported", "There is no ledger to keep feedback in (`ledger.url`).")
-        try:
-            given = msgspec.json.decode(await self._body(receive), type=recording.Feedback)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RefusedError(400, "invalid_body", f"{error}.") from None
-        key = self.authorization.caller(headers, keys.in_query(scope.get("query_string", b"")))
-        await _json(send, {"id": self.recorder.feedback(given, None if key is None else key.id)})
-
     # -- for operators -------------------------------------------------------------------------------------------------
 
     def _changed(self, change: Change) -> None:
@@ -452,37 +490,20 @@ class Gateway:
         left = "" if told["seconds"] is None else f" for {told['seconds']:.0f} s"
         log.warning("%s: %s%s (%s)", told["target"], told["what"], left, told["why"])
 
-    async def _targets(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
-        sharing = None if self.sharing is None else self.sharing.report()
-        await _json(send, {"targets": admin.targets(self.routing, self.health), "sharing": sharing})
+    def used_up(self, key: str, crossed: Crossed) -> None:
+        """A budget of a key is used up."""
+        if self.recorder is not None:
+            self.recorder.used_up(key, crossed)
 
-    async def _command(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
+    async def _administer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = table.find(_raw_path(scope))
+        assert found is not None  # or else `_handler` would not have come here
+        endpoint = found.methods[scope["method"]]
         try:
-            command = msgspec.json.decode(await self._body(receive), type=admin.Command)
-            found = admin.obey(command, self.routing, self.health)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RefusedError(400, "invalid_body", f"{error}.") from None
-        except admin.UnknownTargetError as error:
-            raise RefusedError(404, "target_not_found", str(error), param="target") from None
-        await _json(send, {"targets": found})
-
-    async def _metrics(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
-        if self.metrics is None:
-            raise RefusedError(501, "not_supported", "Figures are kept by `understudy serve`, not here.")
-        from understudy.telemetry.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415  # there by now
-
-        kind = [(b"content-type", CONTENT_TYPE.encode())]
-        await AsgiClient(send).whole(200, kind, exposition(self.metrics))
-
-    async def _events(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self.authorization.check_operator(dict(scope["headers"]), scope["method"])
-        since = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("since", ["0"])[0]
-        if not since.isdecimal() or len(since) > 18:
-            raise RefusedError(400, "invalid_value", "`since` must be the number of an event.", param="since")
-        await _json(send, {"events": self.journal.since(int(since)), "started": self.journal.started})
+            answer = await self._desk.answer(endpoint, found.named, scope, lambda: self._body(receive))
+        except _LeftError:
+            return
+        await AsgiClient(send).whole(*answer)
 
     async def _health(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await _json(send, {"status": "ok"})
@@ -520,9 +541,11 @@ class Gateway:
 
     async def close(self) -> None:
         """Close every connection and stop every embedded engine."""
+        self._tell()
         if self.sharing is not None:
             await self.sharing.close()
         await self._listing.close()
+        self._desk.close()
         if self.background is not None:
             await self.background.close()
         if self.stored is not None:
@@ -531,8 +554,8 @@ class Gateway:
             await self.cache.close()
         if self.authorization.admission is not None:
             await self.authorization.admission.close()
-        if self.traces is not None:
-            await asyncio.to_thread(self.traces.close)
+        if self.otel is not None:
+            await asyncio.to_thread(self.otel.close)
         await self.transport.close()
         for engine in self._engines.values():
             await engine.stop()

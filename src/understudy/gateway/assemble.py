@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,21 +40,40 @@ async def assemble(loaded: Loaded, environ: Mapping[str, str]) -> Gateway:
     gateway = Gateway(routing, client, *keys(loaded.config, environ))
     gateway.cache = caching.opened(loaded.config, environ)
     gateway.sharing = sharing(loaded.config.server, environ, gateway.health)
-    if loaded.config.server.key_store:
-        gateway.authorization.admission = _admission(loaded)
+    await take_keys(gateway, loaded, environ)
     return gateway
 
 
-def _admission(loaded: Loaded) -> Admission:
-    """The virtual keys. Raises ConfigError where they cannot be read."""
+async def take_keys(gateway: Gateway, loaded: Loaded, environ: Mapping[str, str]) -> None:
+    """Have the gateway take the virtual keys that `loaded` names, if it names any. Raises ConfigError where they cannot
+    be read: then everything stays as it was.
+    """
+    setting = loaded.config.server.key_store
+    if not setting:
+        return
     from understudy.access.store import StoreError  # noqa: PLC0415  # brings SQLAlchemy
 
+    place, admission = key_store(setting, Path(loaded.source).parent, environ), gateway.authorization.admission
     try:
-        # As `understudy keys` has it: beside the configuration, if the path does not say otherwise.
-        return Admission(Path(loaded.source).parent / Path(loaded.config.server.key_store).expanduser())
+        if admission is None:
+            server = gateway.routing.config.server
+            admission = await asyncio.to_thread(Admission, place, server, environ)
+            admission.tell = gateway.used_up
+            gateway.authorization.admission = admission
+            await asyncio.to_thread(gateway.prices.load)
+        elif place != admission.place:
+            await admission.move(place)
     except StoreError as error:
-        remedy = "`understudy keys create NAME` makes a store; check the path and its rights."
+        remedy = (
+            "`understudy keys create NAME` makes a store; check the path and its rights, or that the server is there."
+        )
         raise ConfigError(loaded.source, None, f"server.key_store: {error}", remedy) from None
+
+
+def key_store(setting: str, folder: Path, environ: Mapping[str, str]) -> Path | str:
+    """What `server.key_store` means: a `postgresql://` URL, or a file, in `folder` if it does not say otherwise."""
+    value = reveal(setting, environ)
+    return value if "://" in value else folder / Path(value).expanduser()
 
 
 def keys(config: settings.Config, environ: Mapping[str, str]) -> tuple[list[str], list[str]]:

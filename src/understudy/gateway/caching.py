@@ -159,9 +159,9 @@ def _slot(exchange: Exchange, rules: Rules, largest: int) -> Slot | None:
 
 
 def _consented(exchange: Exchange) -> bool:
-    """Whether the words of a call may be kept. What a client wants less of than `bodies` are its words."""
+    """Whether the words of a call may be kept. What a client or its key wants less of than `bodies` are its words."""
     asked = exchange.call.headers.get(b"x-understudy-store", b"bodies").strip().lower()
-    return asked == b"bodies" and recording.allowed(exchange) != "none"
+    return asked == b"bodies" and exchange.consent in (None, "bodies") and recording.allowed(exchange) != "none"
 
 
 def _key(exchange: Exchange) -> str:

@@ -14,14 +14,27 @@ from understudy.gateway.routing import Target
 from understudy.gateway.surface import Door
 from understudy.resilience import counted
 
+_ABSENT = msgspec.Raw(b"null")
+
 
 class _Head(msgspec.Struct, gc=False):
+    """`user`, `safety_identifier` and `metadata` may say whose call it is, and are nobody's fault if they are wrong."""
+
     model: str
     stream: bool | None = None
+    user: msgspec.Raw = _ABSENT
+    safety_identifier: msgspec.Raw = _ABSENT
+    metadata: msgspec.Raw = _ABSENT
 
 
 class _Turns(_Head, gc=False, kw_only=True):
     messages: list[msgspec.Raw]
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    """Anthropic's. OpenAI's of that name is something else."""
+
+    user_id: str | None = None
 
 
 class BadCallError(Exception):
@@ -42,6 +55,9 @@ _HEADS: Mapping[str, msgspec.json.Decoder[Any]] = {
     surface.OLLAMA: _HEAD,
     surface.COMPLETIONS: _HEAD,
 }
+_NAMES_USERS = frozenset({surface.CHAT, surface.RESPONSES, surface.COMPLETIONS})
+"""Dialects with `safety_identifier`, and `user` before it (OpenAI API reference, "Create chat completion")."""
+
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BYTES = 4
 """Per token, roughly: OpenAI's rule of thumb for English."""
@@ -62,7 +78,7 @@ class Call:
     the same with what URLs name put in its place, by the dialect that wants it so, and what could not be had.
     """
 
-    __slots__ = ("_renamed", "_request", "_sent", "body", "door", "fetched", "headers", "model", "stream")
+    __slots__ = ("_head", "_renamed", "_request", "_sent", "body", "door", "fetched", "headers", "model", "stream")
 
     def __init__(self, body: bytes, headers: Mapping[bytes, bytes], door: Door) -> None:
         """Raises BadCallError when the body is not a request of the door's dialect."""
@@ -72,6 +88,7 @@ class Call:
         self._renamed: tuple[str, bytes] | None = None
         self._request: Request | None = None
         self._sent: bytes | None = None
+        self._head: _Head | None = None
         self.fetched: dict[str, tuple[Request, tuple[Loss, ...]]] = {}
         if door.model is not None:
             try:
@@ -82,7 +99,7 @@ class Call:
             return
         decoder = _HEADS[door.dialect]
         try:
-            head = decoder.decode(body)
+            head = self._head = decoder.decode(body)
         except _UNREADABLE as error:
             raise _explain(error, body) from None
         if not head.model:
@@ -114,14 +131,31 @@ class Call:
             self._renamed = (target.model, msgspec.json.encode(members))
         return self._renamed[1]
 
+    def end_user(self) -> str | None:
+        """Whose call it is, by the name that the application gave: in our header, or where the dialect has it."""
+        given = self.headers.get(b"x-understudy-user")
+        if given:
+            return given.decode("utf-8", "replace")
+        head = self._head
+        if head is None:
+            return None
+        if self.door.dialect == surface.ANTHROPIC:
+            return _name(head.metadata, _Metadata)
+        if self.door.dialect in _NAMES_USERS:
+            return _name(head.safety_identifier, str) or _name(head.user, str)
+        return None
+
     def size(self) -> float:
         """Roughly the tokens of the prompt, as far as its bytes tell. Never much: a picture's bytes are no words."""
         return min(len(self.body) / _BYTES, _LARGEST)
 
+    def bound(self) -> int:
+        """The most tokens that the answer may have, as the call says; 0 if it does not."""
+        return max(map(int, _MAX_TOKENS.findall(self.body[:_SEARCHED] + self.body[-_SEARCHED:])), default=0)
+
     def tokens(self) -> float:
         """What the call takes from a limit on tokens: the prompt, or the answer if that may be longer."""
-        asked = max(map(int, _MAX_TOKENS.findall(self.body[:_SEARCHED] + self.body[-_SEARCHED:])), default=0)
-        return counted(self.size(), asked)
+        return counted(self.size(), self.bound())
 
     @property
     def unsealed(self) -> bool:
@@ -136,6 +170,16 @@ class Call:
         if forward.isdisjoint(self.headers):
             return b""
         return b"".join([b"%b: %b\r\n" % pair for pair in self.headers.items() if pair[0] in forward])
+
+
+def _name(raw: msgspec.Raw, kind: Any) -> str | None:
+    if raw is _ABSENT:
+        return None  # as in most calls, and sooner than to read and refuse it
+    try:
+        found = msgspec.json.decode(raw, type=kind)
+    except _UNREADABLE:
+        return None
+    return found.user_id if isinstance(found, _Metadata) else str(found) or None
 
 
 def _explain(error: Exception, body: bytes) -> BadCallError:

@@ -26,10 +26,13 @@ from understudy.gateway.settings import (
     Defaults,
     Ledger,
     Provider,
+    Redaction,
     Route,
     RouteSettings,
     Server,
 )
+from understudy.ledger import end_users
+from understudy.ledger.cost import OwnPrices
 from understudy.local import models
 from understudy.providers import auth, catalogue, signing
 from understudy.upstream import split_url
@@ -117,9 +120,10 @@ def _explain(error: msgspec.ValidationError, raw: dict[str, Any], text: str, sou
     missing = re.search(r"missing required field `([^`]+)`", what)
     if missing:
         return ConfigError(source, locate(text, path), f"{_dotted(path)} lacks `{missing[1]}`", "Add it.")
-    return ConfigError(
-        source, locate(text, path), f"{_dotted(path)}: {what[0].lower()}{what[1:]}", "Give a value of that kind."
-    )
+    remedy = "Give a value of that kind."
+    if _of_prices(path):
+        remedy = "Write `input` and `output` in US dollars per million tokens, `hour` in US dollars per hour, or all."
+    return ConfigError(source, locate(text, path), f"{_dotted(path)}: {what[0].lower()}{what[1:]}", remedy)
 
 
 def _dotted(path: Steps) -> str:
@@ -145,7 +149,13 @@ def _path(where: str, raw: dict[str, Any]) -> Steps:
     return tuple(path)
 
 
-_SECTIONS: dict[str, Any] = {"providers": Provider, "routes": Route, "headers": str}
+_SECTIONS: dict[str, Any] = {
+    "providers": Provider,
+    "routes": Route,
+    "headers": str,
+    "model_prices": OwnPrices,
+    "patterns": str,
+}
 
 
 def _converts(value: object, kind: Any) -> bool:
@@ -158,9 +168,16 @@ def _converts(value: object, kind: Any) -> bool:
 
 def _known_keys(path: Steps) -> list[str]:
     kind: Any = Config
-    if path:
-        kind = {"server": Server, "ledger": Ledger, "cache": Cache, "defaults": Defaults, **_SECTIONS}[str(path[0])]
+    if _of_prices(path):
+        kind = OwnPrices
+    elif path:
+        sections = {"server": Server, "ledger": Ledger, "cache": Cache, "redaction": Redaction, "defaults": Defaults}
+        kind = {**sections, **_SECTIONS}[str(path[0])]
     return list(kind.__struct_fields__)
+
+
+def _of_prices(path: Steps) -> bool:
+    return path[:1] == ("providers",) and path[2:3] in (("prices",), ("model_prices",))
 
 
 def _near(name: str, known: Iterable[str], label: str) -> str:
@@ -189,6 +206,9 @@ class _Check:
                 self.sendable(path, _dotted(path), "bearer", reveal(key, self.environ))
         self.redis()
         self.cache()
+        self.redaction()
+        self.end_users()
+        self.key_store()
         for name, provider in self.config.providers.items():
             self.provider(name, provider)
         for name, route in self.config.routes.items():
@@ -240,6 +260,64 @@ class _Check:
             what = f"{_dotted(path)} keeps answers in the cache, and `store` forbids to keep anything"
             raise self.fail((*path, "cache"), what, 'Leave `cache` out, or set `store` to "metadata" or "bodies".')
 
+    def redaction(self) -> None:
+        """Fail unless what is to be redacted can be: else it would be stored as it came."""
+        values = self.config.redaction
+        if not values.on or self.config.ledger.url == "off":
+            return
+        if values.pseudonym_key is not None:
+            self.secret(("redaction", "pseudonym_key"), values.pseudonym_key)
+        if values.pseudonym_key is not None or values.patterns:
+            from understudy.gateway import redacting  # noqa: PLC0415  # compiles a good deal, for few
+
+            wrong = redacting.mistake(values, self.environ)
+            if wrong is not None:
+                setting, why = wrong
+                raise self.fail(("redaction", *setting), f"redaction.{_dotted(setting)} cannot be used", why)
+        keeping = next((path for path, said in self.stores() if said == "bodies"), None)
+        if keeping is not None and values.scanner and importlib.util.find_spec("kingfisher_sdk") is None:
+            what = "bodies are to be kept, and the detector of secrets in them is not installed"
+            remedy = "Install it with `pip install understudy[redaction]`, or set redaction.scanner = false."
+            raise self.fail(keeping, what, remedy)
+
+    def stores(self) -> Iterable[tuple[Steps, str | None]]:
+        """Where something says what is kept, and what it says."""
+        yield ("defaults", "store"), self.config.defaults.store
+        yield from ((("routes", name, "store"), route.store) for name, route in self.config.routes.items())
+
+    def end_users(self) -> None:
+        """Fail unless there is a key to hash the names of users with, where they are to be hashed."""
+        ledger, path = self.config.ledger, ("ledger", "end_user_key")
+        if ledger.end_users != "hashed":
+            return
+        if not ledger.end_user_key:
+            what = 'ledger.end_users is "hashed", and there is no ledger.end_user_key'
+            raise self.fail(("ledger", "end_users"), what, "Add one: `openssl rand -hex 32`, and `env:NAME` for it.")
+        self.secret(path, ledger.end_user_key)
+        if len(reveal(ledger.end_user_key, self.environ)) < end_users.SHORTEST_KEY:
+            what = f"ledger.end_user_key has fewer than {end_users.SHORTEST_KEY} characters"
+            raise self.fail(path, what, "Make one that nobody can guess: `openssl rand -hex 32`.")
+
+    def key_store(self) -> None:
+        """Fail if `server.key_store` is a URL that cannot be used. It may have a password in it and is never shown."""
+        value, path = self.config.server.key_store, ("server", "key_store")
+        if value.startswith("env:"):
+            self.secret(path, value)
+        value = reveal(value, self.environ)
+        if "://" not in value:
+            return
+        try:
+            parts = urlsplit(value)
+            fits = parts.scheme in ("postgresql", "postgres") and parts.path.strip("/") and parts.port != 0
+        except ValueError:
+            fits = ""
+        if not fits:
+            what = "server.key_store is neither a file's path nor the URL of a PostgreSQL database"
+            raise self.fail(path, what, "Write it as postgresql://user:password@host/name.")
+        if importlib.util.find_spec("psycopg") is None:
+            what = "server.key_store needs the driver psycopg, which is not installed"
+            raise self.fail(path, what, "Install it with `pip install understudy[postgres]`.")
+
     def host(self) -> None:
         server = self.config.server
         if not server.keys and not server.key_store and not _is_loopback(server.host):
@@ -273,8 +351,10 @@ class _Check:
             remedy = "Rename it: targets are `provider/model`."
             raise self.fail(path, f"the provider name {name!r} has a slash in it", remedy)
         if name == models.PROVIDER and provider.base_url is None:
-            remedy = "Remove the table; `understudy pull` adds models."
-            raise self.fail(path, f"{name} is the embedded engine, which takes no settings", remedy)
+            if provider != Provider(prices=provider.prices, model_prices=provider.model_prices):
+                remedy = "Leave nothing but prices; `understudy pull` adds models."
+                raise self.fail(path, f"{name} is the embedded engine, which takes no settings but prices", remedy)
+            return
         if name not in known:
             for field in ("dialect", "base_url"):
                 if getattr(provider, field) is None:
@@ -358,9 +438,10 @@ class _Check:
         if provider not in known:
             what = f"the target {target!r} names the unknown provider {provider!r}"
             raise self.fail(path, what, _near(provider, known, "Providers"))
-        if provider in self.config.providers:
+        embedded = provider == models.PROVIDER and self.config.providers.get(provider, Provider()).base_url is None
+        if provider in self.config.providers and not embedded:
             return
-        if provider != models.PROVIDER:
+        if not embedded:
             self.usable(path, provider, Provider())
         elif model not in (here := models.available()):
             remedy = f"On this machine: {', '.join(here) or 'none'}. `understudy pull` fetches others."

@@ -126,7 +126,7 @@ def operation(dialect: str, form: _Form, *, in_path: bool = False) -> Operation:
         return as_json(*encoded) if theirs != form else Answered(headers=headers, body=encoded[0])
 
     return Operation(
-        name="embeddings", dialect=dialect, offered=_OFFERED, vectors=True,
+        name="embeddings", dialect=dialect, offered=_OFFERED, vectors=True, uses="prompt",
         model=_in_path if in_path else named_model, send=send, answer=answer,
     )  # fmt: skip
 

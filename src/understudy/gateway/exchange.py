@@ -16,7 +16,7 @@ from understudy.gateway.client import Client
 from understudy.gateway.queueing import Queue
 from understudy.gateway.record import Attempt, Exchange, Failure, Outcome
 from understudy.gateway.routing import Target
-from understudy.gateway.telling import give_up
+from understudy.gateway.telling import concealed, give_up
 from understudy.resilience import Reaction, State, react, row, splice
 from understudy.upstream import Client as Transport
 
@@ -91,6 +91,7 @@ class _Run:
                 record.action = "answered"
                 health.answered(target, record.started, record.first_content, now)
                 return "answered"
+            failure = concealed(failure, target.provider.secrets)
             reaction = self._reaction(target, failure, now)
             record.fault, record.action = failure.fault, reaction.action
             health.failed(target, record.started, failure.fault, reaction, now)
@@ -197,9 +198,10 @@ class _Run:
         for tried in others:
             tried.record.action = "hedged"
             if tried.failure is not None:
-                tried.record.fault = tried.failure.fault
-                reaction = react(tried.failure.fault, State(retries=0, others=1))
-                health.failed(tried.target, tried.record.started, tried.failure.fault, reaction, clock.monotonic())
+                fault = concealed(tried.failure, tried.target.provider.secrets).fault
+                tried.record.fault = fault
+                reaction = react(fault, State(retries=0, others=1))
+                health.failed(tried.target, tried.record.started, fault, reaction, clock.monotonic())
             elif (tried.target, tried.record) in owed:  # it lost before it came to run
                 self._given_up(tried.target, tried.record)
         return last.target, last.failure

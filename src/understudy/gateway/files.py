@@ -266,6 +266,7 @@ def _operation(
         send=partial(_send, path=path, method=method, takes_body=takes is not None),
         answer=_answer,
         passing=_content if flows else None,
+        uses="unknown" if takes == JSON else "nothing",  # a new batch will cost something, nobody knows what
         media=_NO_BODY if takes is None else (takes,),
     )
 

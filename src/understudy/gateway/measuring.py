@@ -8,13 +8,14 @@ from understudy import __version__
 from understudy.gateway import admin
 from understudy.gateway.app import Gateway
 from understudy.gateway.record import Exchange
-from understudy.telemetry import logs, traces
+from understudy.gateway.recording import usage_of
+from understudy.telemetry import logs, otel
 from understudy.telemetry.metrics import Metrics
 from understudy.telemetry.over import Names
 
 
 def measure(gateway: Gateway, environ: Mapping[str, str]) -> None:
-    """Keep figures for `/metrics` from now on; and traces and log lines, where they are wanted. Raises NoSdkError."""
+    """Keep figures for `/metrics` from now on, and have OpenTelemetry and log lines where wanted. Raises NoSdkError."""
     routes = Names(gateway.routing.routes)
     targets = Names(target.name for target in gateway.routing.known())
     gateway.metrics = Metrics(
@@ -22,16 +23,19 @@ def measure(gateway: Gateway, environ: Mapping[str, str]) -> None:
         names_of_targets=targets,
         targets=lambda: admin.targets(gateway.routing, gateway.health),
         open_calls=lambda: gateway.open,
-        extra=lambda: {**_of_ledger(gateway), **_of_cache(gateway)},
+        extra=lambda: {**_of_ledger(gateway), **_of_cache(gateway), **_of_otel(gateway)},
     )
     observers = [gateway.metrics.observe]
     if gateway.routing.config.server.log_exchanges:
         observers.append(logs.Lines(_print, routes=routes, targets=targets).observe)
-    if traces.wanted(environ):
-        gateway.traces = traces.Traces(traces.provider(__version__), routes=routes, targets=targets)
-        observers.append(gateway.traces.observe)
+    gateway.otel = otel.telling(environ, __version__, routes=routes, targets=targets)
+    if gateway.otel is not None:
+        observers.append(gateway.otel.observe)
 
     def observe(exchange: Exchange) -> None:
+        if gateway.recorder is None:  # else it has
+            for attempt in exchange.attempts:
+                usage_of(attempt, exchange)
         costs = [attempt.charge.micro if attempt.charge is not None else None for attempt in exchange.attempts]
         for one in observers:
             one(exchange, costs)
@@ -55,6 +59,10 @@ def _of_cache(gateway: Gateway) -> Mapping[str, float]:
     if gateway.cache is None:
         return {}
     return {"understudy_cache_failed": gateway.cache.failed, "understudy_cache_lost": gateway.cache.lost}
+
+
+def _of_otel(gateway: Gateway) -> Mapping[str, float]:
+    return {} if gateway.otel is None else {"understudy_otel_lost": gateway.otel.lost}
 
 
 def _print(line: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import msgspec
 
@@ -66,6 +66,7 @@ class OperationCall(Call):
         self.media = headers.get(b"content-type", JSON)
         self.known: dict[str, Any] = {}
         self.fetched = {}
+        self._head = None
         self._renamed = self._request = self._sent = None
         self.stream = False
         self.model = operation.model(self)
@@ -104,6 +105,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     name to be routed (Malformed: the client's mistake). `send` writes the request for a target (Malformed: the client's
     mistake; UnfitError: the target's). `answer` reads what came with a 2xx and writes it for the client (Malformed: no
     answer, which moves the call). `route` replaces the finding of a route by the model's name; it raises NoRouteError.
+    `uses` is what it takes in tokens: an `unknown` answer beside the prompt, the `prompt` alone, `nothing`.
     `passing` takes the place of reading a 2xx whole, for what must flow. `vectors`: models do not stand in for others.
     `media` are the content types that clients may send. `others` are what clients of other dialects ask for at the same
     path and method, each with the header by which these clients are known.
@@ -118,6 +120,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     route: Callable[[OperationCall, Routing], Route] | None = None
     passing: Callable[[Response, Headers, Target, Exchange, Client], Awaitable[Failure | None]] | None = None
     vectors: bool = False
+    uses: Literal["unknown", "prompt", "nothing"] = "unknown"
     media: tuple[bytes, ...] = (JSON,)
     others: tuple[tuple[bytes, Operation], ...] = ()
 

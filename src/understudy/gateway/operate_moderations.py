@@ -36,5 +36,11 @@ def _answer(call: OperationCall, _target: Target, headers: Headers, body: bytes)
 
 
 OPENAI = Operation(
-    name="moderations", dialect=surface.CHAT, offered=OPENAI_LIKE, model=_model, send=_send, answer=_answer
+    name="moderations",
+    dialect=surface.CHAT,
+    offered=OPENAI_LIKE,
+    model=_model,
+    send=_send,
+    answer=_answer,
+    uses="prompt",
 )

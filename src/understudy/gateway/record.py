@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from understudy.gateway.omissions import Omission
     from understudy.gateway.splicing import Splice
     from understudy.gateway.trail import Trail
+    from understudy.ledger.consent import Store
     from understudy.ledger.cost import Charge
     from understudy.resilience import Health, Mark, Way
 
@@ -39,12 +40,14 @@ class Attempt:
     `skipped` counts events of a stream that could not be read and were left out. `losses` are what translation could
     not carry: of the request from the start, of the answer as it came. `way` is how it was to go on with an answer
     that another attempt had begun. `usage` is what the provider said of its tokens; of a whole answer that was passed
-    on as it came it stands in `answer`, unread. `charge` is what it cost, once that has been looked up.
+    on as it came it stands in `answer`, unread. `answered_by` and `tier` are the model and the service tier that the
+    answer names, for its price; `charge` is what it cost, once that has been looked up.
     """
 
     __slots__ = (
         "action",
         "answer",
+        "answered_by",
         "charge",
         "connected",
         "ended",
@@ -57,6 +60,7 @@ class Attempt:
         "skipped",
         "started",
         "target",
+        "tier",
         "usage",
         "way",
     )
@@ -76,6 +80,8 @@ class Attempt:
         self.way: Way | None = None
         self.usage: Usage | None = None
         self.answer: bytes | None = None
+        self.answered_by = ""
+        self.tier: str | None = None
         self.charge: Charge | None = None
         self.mark: Mark | None = None
 
@@ -101,12 +107,14 @@ class Exchange:
     `health` is what is known of the targets. `encoder` writes the client's stream, if that is a translated one and has
     begun. `trail` is what was sent of a stream, and `splice` how it goes on, once it broke off. `omissions` are what
     targets would not take, by their names. `status` is what the client was shown. `verdict` is what admitted the call,
-    where its key has limits, and `told` the headers that say so. `left_out` says of targets that the call must not go
-    to why that is so. `cache` says what the cache had to do with it, where the route has one, and `hit` what it gave.
+    where its key has limits, and `told` the headers that say so. `consent` is what the key lets be kept. `left_out`
+    says of targets that the call must not go to why that is so. `cache` says what the cache had to do with it, where
+    the route has one, and `hit` what it gave.
     """
 
     __slots__ = (
-        "attempts", "cache", "call", "deadline", "encoder", "ended", "health", "hit", "id", "left_out", "omissions",
+        "attempts", "cache", "call", "consent", "deadline", "encoder", "ended", "health", "hit", "id", "left_out",
+        "omissions",
         "outcome", "route", "splice", "started", "status", "told", "trail", "verdict", "wall",
     )  # fmt: skip
 
@@ -127,6 +135,7 @@ class Exchange:
         self.status: int | None = None
         self.verdict: Verdict | None = None
         self.told: Headers = []
+        self.consent: Store | None = None
         self.ended: float | None = None
         self.outcome: Outcome | None = None
         self.cache: Literal["hit", "miss", "bypass"] | None = None

@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from understudy.gateway import settings
+from understudy.ledger.cost import OwnPrices
 
 _HEAD = """# Configuration
 
@@ -41,8 +42,18 @@ _SECTIONS = (
         settings.Provider,
         "A provider of the [catalogue](providers.md) needs no table if its variable is set; NAME is its name there.",
     ),
+    (
+        "[providers.NAME.prices]",
+        OwnPrices,
+        (
+            "What the models of a provider cost, for a server or a contract of one's own: `input` and `output`, `hour` "
+            'or all. `[providers.NAME.model_prices."MODEL"]` has the same keys. Also for `local`, the embedded '
+            "engine, whose costs are unknown without."
+        ),
+    ),
     ("[ledger]", settings.Ledger, "What `serve` keeps of exchanges."),
     ("[cache]", settings.Cache, "Where answers are kept, for routes that have `cache`."),
+    ("[redaction]", settings.Redaction, "What the ledger never keeps. See [Privacy](../guides/privacy.md)."),
     ("[defaults]", settings.Defaults, "What holds for every route that does not say otherwise."),
     ('[routes."NAME"]', settings.Route, "NAME is what clients ask for."),
 )

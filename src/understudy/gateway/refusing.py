@@ -19,7 +19,15 @@ class RefusedError(Exception):
     def answer(self, dialect: str = surface.CHAT) -> tuple[int, Headers, bytes]:
         """Status, headers and body that tell a client of `dialect`."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        fault = Fault(status=self.status, code=self.code, type=kind, param=self.param, message=str(self))
+        wait = self.headers.get("retry-after")
+        fault = Fault(
+            status=self.status,
+            code=self.code,
+            type=kind,
+            param=self.param,
+            message=str(self),
+            retry_after=None if wait is None else float(wait),
+        )
         status, headers, body = dialects.get(dialect).encode_fault(fault)
         lines = {**headers, **self.headers}
         return status, [(name.encode(), text.encode("latin-1", "replace")) for name, text in lines.items()], body

@@ -181,7 +181,7 @@ async def _stream(response: Response, headers: Headers, exchange: Exchange, clie
             if size > LARGEST_PREAMBLE:
                 return Failure(Fault("malformed_events", message="1 MiB without any content", phase="stream"))
     record.skipped = watch.skipped
-    record.usage = watch.usage
+    record.usage, record.answered_by, record.tier = watch.usage, watch.answered_by, watch.tier
     rest = b"".join((*held, ready))
     if watch.fault is not None:
         if client.committed and rest:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from understudy.gateway.app import Gateway
-from understudy.gateway.assemble import keys
+from understudy.gateway.assemble import keys, take_keys
 from understudy.gateway.config import ConfigError, load
 from understudy.gateway.discovery import discover
 
@@ -21,10 +21,10 @@ EVERY = 1.0
 """Seconds between two looks at the file. One that is still being written is read when it has kept still for one."""
 
 _AT_START = (
-    "host", "port", "cors_origins", "max_headers", "stored_responses", "redis", "redis_prefix", "drain", "key_store",
-    "log_exchanges",
+    "host", "port", "cors_origins", "max_headers", "stored_responses", "redis", "redis_prefix", "redis_patience",
+    "redis_gone", "drain", "log_exchanges",
 )  # fmt: skip
-"""Settings of `[server]` that a running server cannot change. Nor does it change its ledger or its cache."""
+"""Settings of `[server]` that a running server cannot change. Nor does it change its ledger, cache and redaction."""
 
 log = logging.getLogger("understudy")
 
@@ -50,6 +50,8 @@ async def reload(gateway: Gateway, path: Path, environ: Mapping[str, str]) -> bo
     try:
         loaded = load(path, environ)
         routing = await discover(loaded, environ, gateway.transport, gateway.engines())
+        without_keys = gateway.authorization.admission is None
+        await take_keys(gateway, loaded, environ)
     except (ConfigError, ValueError) as error:
         log.warning("The changed configuration is not used; the former one goes on. %s", error)
         return False
@@ -57,10 +59,13 @@ async def reload(gateway: Gateway, path: Path, environ: Mapping[str, str]) -> bo
     for name in _AT_START:
         if getattr(before, name) != getattr(after, name):
             log.warning("server.%s takes effect at the next start.", name)
-    if gateway.routing.config.ledger != loaded.config.ledger:
-        log.warning("[ledger] takes effect at the next start.")
-    if gateway.routing.config.cache != loaded.config.cache:
-        log.warning("[cache] takes effect at the next start.")
+    if without_keys and gateway.authorization.admission is not None:
+        gateway.authorization.admission.begin()
+    if before.key_store and not after.key_store:
+        log.warning("server.key_store is gone: its keys go on opening until the next start.")
+    for section in ("ledger", "cache", "redaction"):
+        if getattr(gateway.routing.config, section) != getattr(loaded.config, section):
+            log.warning("[%s] takes effect at the next start.", section)
     await gateway.adopt(routing, *keys(loaded.config, environ))
     log.warning("%s has been reloaded: %d providers, %d routes.", path, len(routing.providers), len(routing.routes))
     return True

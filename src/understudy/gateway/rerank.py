@@ -56,7 +56,7 @@ def operation(version: Version) -> Operation:
         return as_json(*rerank.encode_answer(found, asked, version))
 
     return Operation(
-        name="reranking", dialect=surface.COHERE, offered=OPENAI_LIKE | {surface.COHERE},
+        name="reranking", dialect=surface.COHERE, offered=OPENAI_LIKE | {surface.COHERE}, uses="prompt",
         model=named_model, send=send, answer=answer,
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from understudy import __version__
 from understudy.cache import Rules, digest
 from understudy.gateway import settings, surface
 from understudy.gateway.config import reveal
+from understudy.ledger import credentials
 from understudy.ledger.consent import Store
 from understudy.local.embedded import Embedded
 from understudy.providers import auth, catalogue, signing
@@ -39,6 +40,10 @@ _ON_DEMAND = 4096
 
 _LONGEST_NAME = 512
 """Characters of such a name. It stands in response headers and in memory; the longest known are about 100."""
+
+
+SHORTEST_SECRET = 8
+"""Characters of a key that is taken out wherever it stands. Shorter ones may be words."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -72,13 +77,13 @@ class Provider:
 
     `link` is None for the embedded engines, which have one each. `found` says in words for people where the provider
     comes from. `account` is the provider of which this is a further API, else its own name. `listed` are the model
-    names it is known to serve, `serves` patterns of further ones.
+    names it is known to serve, `serves` patterns of further ones. `secrets` is what only it may be shown.
     """
 
     __slots__ = (
         "account", "continues", "continues_link", "continues_models", "cooldown", "dialect",
         "engines", "forward", "forward_foreign", "found", "key_label", "link", "listed",
-        "listing", "name", "serves", "signer", "thinks_long", "with_other_keys",
+        "listing", "name", "secrets", "serves", "signer", "thinks_long", "with_other_keys",
     )  # fmt: skip
 
     def __init__(self, name: str, dialect: str, found: str) -> None:
@@ -97,6 +102,7 @@ class Provider:
         self.listed: tuple[str, ...] = ()
         self.listing: str | None = None
         self.link: Link | None = None
+        self.secrets: tuple[str, ...] = ()
         self.engines: Mapping[str, Embedded] = {}
         self.signer: signing.Signer | None = None
         self.thinks_long: tuple[str, ...] = ()
@@ -244,6 +250,8 @@ class Routing:
     def _derive(self, model: str) -> Route:
         if len(model) > _LONGEST_NAME or not model.isprintable():
             raise NoRouteError(model, ())
+        if any(credentials.known(model)) and model not in self.names():
+            raise NoRouteError(model, ())  # a key in the wrong place: it would get into logs and lists of targets
         provider_name, slash, rest = model.partition("/")
         provider = self.providers.get(provider_name) if slash and rest else None
         # An engine runs the models that it has; a server may know more than it lists.
@@ -378,6 +386,8 @@ def configured(
     fixed = row.headers if row is not None and row.dialect == provider.dialect else {}
     extra = [(k.encode(), v.encode()) for k, v in {**_FIXED.get(provider.dialect, {}), **fixed}.items()]
     extra += [(k.lower().encode(), reveal(v, environ).encode()) for k, v in values.headers.items()]
+    shown = [key or "", *(reveal(value, environ) for value in values.headers.values() if value.startswith("env:"))]
+    provider.secrets = tuple(secret for secret in shown if len(secret) >= SHORTEST_SECRET)
     pairs = (*(auth.headers(scheme, key) if key is not None else ()), *extra)
     provider.link = link(base_url, provider.dialect, client, pairs)
     if provider.continues == "prefix-beta" and row is not None and row.continues_base_url is not None:

@@ -250,7 +250,8 @@ class Server(uvicorn.Server):
             from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415  # rarely on, and not free to import
 
             app = CORSMiddleware(
-                app, allow_origins=limits.cors_origins, allow_methods=["GET", "POST", "DELETE"], allow_headers=["*"],
+                app, allow_origins=limits.cors_origins,
+                allow_methods=["GET", "POST", "PATCH", "DELETE"], allow_headers=["*"],
                 expose_headers=[f"x-understudy-{name}" for name in ("exchange", "target", "attempts", "losses")],
             )  # fmt: skip
         config = uvicorn.Config(

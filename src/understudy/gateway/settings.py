@@ -12,6 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from understudy.ledger.consent import Store
+from understudy.ledger.cost import OwnPrices
+from understudy.ledger.settings import DEFAULT_NATIONAL, National, Recogniser
 from understudy.providers.catalogue import Continuation
 from understudy.resilience import Order
 
@@ -39,8 +41,9 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_store: Annotated[
         str,
         Meta(
-            description="File of virtual keys, as `understudy keys` makes them, with owners, routes, limits and "
-            "budgets. Clients may use these beside `keys`. Empty: none."
+            description="Virtual keys, as `understudy keys` makes them, with owners, routes, limits and budgets: a "
+            "file's path, or for several replicas a `postgresql://` URL (or `env:NAME`). Clients may use these beside "
+            "`keys`. Empty: none."
         ),
     ] = ""
     cors_origins: Annotated[
@@ -76,6 +79,17 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "that uses the same Redis.",
         ),
     ] = "understudy"
+    redis_patience: Annotated[
+        float,
+        Meta(gt=0, le=10, description="Seconds that a call of a key with limits or budgets waits for Redis at most."),
+    ] = 0.1
+    redis_gone: Annotated[
+        Literal["open", "closed"],
+        Meta(
+            description="What holds for limits of keys while Redis does not answer. `open`: each replica goes by its "
+            "own counts. `closed`: calls of keys with limits or budgets are refused (503, `limits_unavailable`)."
+        ),
+    ] = "open"
     linger: Annotated[
         float,
         Meta(
@@ -110,6 +124,17 @@ class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[float, Meta(gt=0, le=36500)] | None,
         Meta(description="Days for which exchanges are kept. Default: for ever."),
     ] = None
+    end_users: Annotated[
+        Literal["given", "hashed", "none"],
+        Meta(
+            description="What is kept of the name that an application gives its user: the name as `given`, `hashed` "
+            "under `end_user_key`, or `none`."
+        ),
+    ] = "given"
+    end_user_key: Annotated[
+        str,
+        Meta(description="The secret for `hashed`, 32 characters or more, or `env:NAME`. All replicas need the same."),
+    ] = ""
 
 
 class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +163,48 @@ class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(ge=0.001, le=5, description="Seconds that a call waits for the cache; then it goes on without."),
     ] = 0.02
+
+
+class Redaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    on: Annotated[
+        bool,
+        Meta(description="false: what the ledger keeps is kept as it came, secrets and all. Nothing below counts."),
+    ] = True
+    find: Annotated[
+        tuple[Recogniser, ...],
+        Meta(
+            description="What is taken out of bodies, feedback and providers' messages before anything is written. "
+            "`secret`: keys, tokens, passwords; these also out of names that clients choose."
+        ),
+    ] = ("secret", "iban", "card", "email", "phone", "ip")
+    national: Annotated[
+        tuple[National, ...],
+        Meta(
+            description="National ids that are taken out. Not by default: `de-idnr`, `nl-bsn`, `pl-pesel`, which are "
+            "bare digits, and one number in ten passes for one."
+        ),
+    ] = DEFAULT_NATIONAL
+    patterns: Annotated[
+        dict[str, str],
+        Meta(
+            description="Further patterns by name, as RE2 regular expressions; `[NAME:1]` takes the place of what they "
+            "match. Need the extra `redaction`."
+        ),
+    ] = {}
+    scanner: Annotated[
+        bool,
+        Meta(
+            description="true: bodies and feedback are also searched by Kingfisher, which knows hundreds of kinds of "
+            "secrets. Needs the extra `redaction` where bodies are kept. false: the built-in kinds alone."
+        ),
+    ] = True
+    pseudonym_key: Annotated[
+        str | None,
+        Meta(
+            description="`env:NAME` or a key of 32 characters or more (`openssl rand -hex 32`): pseudonyms take the "
+            "place of what was found, and `understudy log --reveal` turns them back. Needs the extra `redaction`."
+        ),
+    ] = None
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,6 +240,16 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     cooldown: Annotated[bool, Meta(description="false: never skipped, whatever it answered (for test benches).")] = True
+    prices: Annotated[
+        OwnPrices | None,
+        Meta(description="What its models cost, instead of the price list: see `[providers.NAME.prices]`."),
+    ] = None
+    model_prices: Annotated[
+        dict[str, OwnPrices],
+        Meta(
+            description="The same for single models, which goes before `prices`: `[providers.NAME.model_prices.MODEL]`."
+        ),
+    ] = {}
 
 
 class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -293,6 +370,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: Server = Server()
     ledger: Ledger = Ledger()
     cache: Cache = Cache()
+    redaction: Redaction = Redaction()
     providers: dict[str, Provider] = {}
     defaults: Defaults = Defaults()
     routes: dict[str, Route] = {}

@@ -24,6 +24,9 @@ _PRIVATE = frozenset(
 """Faults of the owner's own account. The provider's words about them can name keys and accounts: clients get ours."""
 
 
+_HIDDEN = "[secret]"
+"""Stands where a provider repeated the key that it was shown."""
+
 _USUAL = frozenset({400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, *range(500, 505)})
 """Statuses that say the same in every dialect. Some providers have words of their own, as Cohere's 498."""
 
@@ -72,6 +75,31 @@ async def give_up(
         headers["retry-after"] = str(max(1, round(wait)))
     await client.whole(status, [(k.encode(), v.encode()) for k, v in headers.items()], body)
     return "failed"
+
+
+def concealed(failure: Failure, secrets: Sequence[str]) -> Failure:
+    """`failure` without the provider's credentials, for one that repeats what it was shown."""
+    for secret in secrets:
+        failure = _without(failure, secret)
+    return failure
+
+
+def _without(failure: Failure, secret: str) -> Failure:
+    plain = secret.encode()
+    fault = failure.fault
+    said = {name: getattr(fault, name) for name in ("code", "type", "param", "message", "request_id")}
+    changed = {name: text.replace(secret, _HIDDEN) for name, text in said.items() if text and secret in text}
+    if changed:
+        fault = msgspec.structs.replace(fault, **changed)
+    elif plain not in failure.body and all(plain not in value for _, value in failure.headers):
+        return failure
+    return msgspec.structs.replace(
+        failure,
+        fault=fault,
+        headers=[(name, value.replace(plain, _HIDDEN.encode())) for name, value in failure.headers],
+        body=failure.body.replace(plain, _HIDDEN.encode()),
+        told=failure.told.replace(secret, _HIDDEN),
+    )
 
 
 class _Error(msgspec.Struct):

@@ -21,6 +21,7 @@ from understudy.canon import (
     Loss,
     Request,
     Skipped,
+    Started,
     Used,
 )
 from understudy.dialects.watch import says_something
@@ -114,7 +115,7 @@ async def whole(response: Response, target: Target, exchange: Exchange, client: 
     except Malformed as error:
         return Failure(Fault("bad_answer", status=200, message=str(error), phase="body"), 200, [], body, dialect.NAME)
     record = exchange.attempts[-1]
-    record.usage = answer.usage
+    record.usage, record.answered_by, record.tier = answer.usage, answer.model, answer.service_tier
     encoded, losses = surface.encode_answer(_named(answer, exchange), call.door, call.request())
     record.losses += losses
     headers = [(b"content-type", b"application/json")]
@@ -190,6 +191,8 @@ def note(record: Attempt, events: Iterable[Event]) -> None:
             record.skipped += 1
         elif isinstance(event, Used):
             record.usage = event.usage
+        elif isinstance(event, Started):
+            record.answered_by, record.tier = event.model, event.service_tier
 
 
 async def next_events(response: Response, decoder: dialects.StreamDecoder) -> list[Event]:

@@ -13,6 +13,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from understudy.access import Key
 from understudy.gateway.app import Gateway
 from understudy.gateway.client import marks, shown
 from understudy.gateway.record import Exchange, Headers
@@ -41,6 +42,7 @@ class Turn:
         "_counted",
         "_gateway",
         "_head",
+        "_key",
         "_protocol",
         "_size",
         "committed",
@@ -64,6 +66,7 @@ class Turn:
         self._gateway = gateway
         self._counted = False
         self._head = b""
+        self._key: Key | None = None
         self._size = 0
         self.headers = headers
         self.door = door
@@ -82,7 +85,7 @@ class Turn:
     def begin(self) -> None:
         """The head is here: refuse at once what need not be read."""
         try:
-            self._gateway.admit(self.headers, self.door)
+            self._key = self._gateway.admit(self.headers, self.door)
         except RefusedError as refused:
             self.refuse(refused)
         else:
@@ -102,7 +105,7 @@ class Turn:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         try:
-            await self._gateway.call(self.headers, body, self.door, self)
+            await self._gateway.call(self.headers, body, self.door, self, self._key)
         except RefusedError as refused:
             self.refuse(refused)
         except Exception:

@@ -18,7 +18,7 @@ from understudy.ledger.records import (
     Side,
     Tokens,
 )
-from understudy.ledger.settings import Retention, Settings
+from understudy.ledger.settings import Redaction, Retention, Settings
 
 __all__ = [
     "Attempt",
@@ -31,6 +31,7 @@ __all__ = [
     "Ledger",
     "Outcome",
     "Record",
+    "Redaction",
     "Retention",
     "Seam",
     "Settings",

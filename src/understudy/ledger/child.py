@@ -55,8 +55,7 @@ class Child:
                 continue
             held = not self._take()
             idle = held or not self._writer.turn()
-            if clock.monotonic() - self._told > _WORD:
-                self._tell(0)
+            self._alive()
             if not self._open:
                 left_at = left_at or clock.monotonic()
                 if held and clock.monotonic() - left_at > _GRACE:
@@ -95,7 +94,7 @@ class Child:
                 return
             for payload in self._cutter.feed(data):
                 if self._writer is None:
-                    self._writer = Writer(msgspec.msgpack.decode(payload, type=Settings))
+                    self._writer = Writer(msgspec.msgpack.decode(payload, type=Settings), self._alive)
                     self._writer.open()
                     self._tell(0)
                 else:
@@ -116,6 +115,11 @@ class Child:
         self._tell(count)
         return True
 
+    def _alive(self) -> None:
+        """Say a word if the gateway has not heard one for long."""
+        if clock.monotonic() - self._told > _WORD:
+            self._tell(0)
+
     def _tell(self, taken: int) -> None:
         writer = self._writer
         assert writer is not None, "settings come first"
@@ -125,8 +129,25 @@ class Child:
             self._connection.sendall(frame(msgspec.msgpack.encode(said)))
 
 
+def _make_way() -> None:
+    """Leave the core that belongs to the gateway, and let it go first wherever the two still meet.
+
+    A gateway that is bound to one core (as by `taskset`) has its event loop there, which is all that it can use. Its
+    child was bound by inheritance; it goes wherever the machine, or the container, lets it. Bound to several, it stays
+    within them. A batch task is not preferred when it wakes up (sched(7)), but has its fair share: no lower priority,
+    since a child that is starved has to give up records.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return  # not Linux
+    with contextlib.suppress(OSError):
+        if len(os.sched_getaffinity(0)) == 1:
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def main() -> int:
     """Exit status 1 if records had to be given up, which the error output then says too."""
+    _make_way()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as connection:

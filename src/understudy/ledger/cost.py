@@ -1,6 +1,6 @@
 """What an attempt cost, in US dollars.
 
-Three sources, the first that knows decides: what the provider says it charged; the owner's own prices (`OwnPrices`);
+Three sources, the first that is there decides: the owner's own prices (`OwnPrices`); what the provider says it charged;
 the price list that comes with the package `genai-prices`. The list is the one in the installed package, never fetched
 while running, so a figure can be worked out again from its version. None is an unknown cost, and it is never 0: where
 the model, a count or the price of something that was used is missing, there is no figure rather than a low one.
@@ -24,9 +24,10 @@ import tomllib
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from understudy.canon import Usage
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 MICRO = 1_000_000
 _MILLION = Decimal(1_000_000)
 _HOUR = Decimal(3600)
+_NOTHING = Decimal(0)
 
 _KEPT = 4096
 """Prices that are remembered. Clients may ask for any name, so there must be an end."""
@@ -70,22 +72,21 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
 
 
 class OwnPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the owner says that a target costs: US dollars per million tokens, or per hour of the machine, or both.
+    """What the owner says that a target costs: US dollars per million tokens, or per hour of the machine, or both."""
 
-    `cached_read` and `cached_write` default to `input`. `hour` is what the machine costs; `parallel` is how many calls
-    it usually serves at once, which share that.
-
-        [providers.box.prices]
-        hour = 2.50
-        parallel = 8
-    """
-
-    input: Decimal | None = None
-    output: Decimal | None = None
-    cached_read: Decimal | None = None
-    cached_write: Decimal | None = None
-    hour: Decimal | None = None
-    parallel: int = 1
+    input: Annotated[Decimal | None, Meta(description="US dollars for a million tokens of the prompt.")] = None
+    output: Annotated[Decimal | None, Meta(description="US dollars for a million tokens of the answer.")] = None
+    cached_read: Annotated[
+        Decimal | None, Meta(description="For a million that came from the prompt cache. Default: `input`.")
+    ] = None
+    cached_write: Annotated[
+        Decimal | None, Meta(description="For a million that went into the prompt cache. Default: `input`.")
+    ] = None
+    hour: Annotated[
+        Decimal | None,
+        Meta(description="US dollars for an hour of the machine, instead of or beside prices of tokens."),
+    ] = None
+    parallel: Annotated[int, Meta(description="Calls that it usually serves at once, which share `hour`.")] = 1
 
     def __post_init__(self) -> None:
         for name in ("input", "output", "cached_read", "cached_write", "hour"):
@@ -134,11 +135,10 @@ def data() -> Data:
 
 
 class _Step(msgspec.Struct, frozen=True):
-    """`unit` at `price` per `per`, less what the steps `less` have counted. `tiers` by input tokens, highest first."""
+    """`unit` at `rate` each, less what the steps `less` have counted. `tiers` by input tokens, highest first."""
 
     unit: str
-    price: Decimal
-    per: Decimal
+    rate: Decimal
     less: tuple[int, ...]
     tiers: tuple[tuple[int, Decimal], ...] = ()
 
@@ -324,11 +324,23 @@ def _card(provider: str, model: str, minute: int, tier: str | None, *, batch: bo
         context["processing"] = "batch"
     if speed is not None:
         context["speed"] = speed
-    if not any(info is own for own in row.models):
-        context = {}  # lent by another provider, whose tiers are not this one's
-    prices = info.get_prices(dt.datetime.fromtimestamp(minute * 60, dt.UTC), context or None)
+    now = dt.datetime.fromtimestamp(minute * 60, dt.UTC)
+    lent = not any(info is own for own in row.models)  # by another provider, whose tiers are not this one's
+    if context and (lent or not _has(info, context, now)):
+        return None
+    prices = info.get_prices(now, context or None)
     known = {name: price for name, price in vars(prices).items() if price is not None}
     return _compiled(known, sound=row.id in data().sound.names)
+
+
+def _has(info: ModelInfo, context: Mapping[str, str], now: dt.datetime) -> bool:
+    """Whether the list has prices for each of the circumstances: else it would give the standard ones."""
+    active = [
+        variant.when
+        for variant in info.price_variants or ()
+        if variant.constraint is None or variant.constraint.active(now)
+    ]
+    return all(any(when.get(name) == value for when in active) for name, value in context.items())
 
 
 def _compiled(prices: Mapping[str, Decimal | TieredPrices], *, sound: bool = False) -> _Card | None:
@@ -345,10 +357,10 @@ def _compiled(prices: Mapping[str, Decimal | TieredPrices], *, sound: bool = Fal
         unit, price = units[name], prices[name]
         tiers: tuple[tuple[int, Decimal], ...] = ()
         if isinstance(price, TieredPrices):
-            tiers = tuple((tier.start, tier.price) for tier in reversed(price.tiers))
+            tiers = tuple((tier.start, tier.price / unit.per) for tier in reversed(price.tiers))
             price = price.base
         less = tuple(place for place in range(number) if is_descendant_or_self(unit, units[order[place]]))
-        steps.append(_Step(unit.usage_key, price, Decimal(unit.per), less, tiers))
+        steps.append(_Step(unit.usage_key, price / unit.per, less, tiers))
     return _Card(tuple(steps), frozenset(step.unit for step in steps), sound)
 
 
@@ -365,7 +377,7 @@ def _cost(card: _Card, usage: Usage) -> Decimal | None:
     counts = _counts(card, usage)
     if counts is None:
         return None
-    usd = Decimal(0)
+    usd = _NOTHING
     left: list[int] = []
     for step in card.steps:
         count = counts.get(step.unit, 0)
@@ -375,33 +387,32 @@ def _cost(card: _Card, usage: Usage) -> Decimal | None:
             return None  # parts that are more than their whole: such usage means nothing
         left.append(count)
         if count:
-            price = step.price
+            rate = step.rate
             for start, higher in step.tiers:
                 if counts["input_tokens"] > start:
-                    price = higher
+                    rate = higher
                     break
-            usd += price * count / step.per
+            usd += rate * count
     return usd
-
-
-_PAIRS = (
-    ("cache_read_tokens", "cached_read"),
-    ("cache_write_tokens", "cached_write"),
-    ("input_audio_tokens", "audio_input"),
-    ("output_audio_tokens", "audio_output"),
-    ("output_reasoning_tokens", "reasoning"),
-)
 
 
 def _counts(card: _Card, usage: Usage) -> dict[str, int] | None:
     """Usage in the list's units; None where something was used that has no price, or nobody counted what has one."""
-    counts = {"requests": 1}
-    for unit, count in (("input_tokens", usage.input), ("output_tokens", usage.output)):
-        if (count is None) if unit in card.units else count:
-            return None
-        counts[unit] = count or 0
-    for unit, name in _PAIRS:
-        counts[unit] = getattr(usage, name) or 0
+    read, made = usage.input, usage.output
+    if (read is None) if "input_tokens" in card.units else read:
+        return None
+    if (made is None) if "output_tokens" in card.units else made:
+        return None
+    counts = {
+        "requests": 1,
+        "input_tokens": read or 0,
+        "output_tokens": made or 0,
+        "cache_read_tokens": usage.cached_read or 0,
+        "cache_write_tokens": usage.cached_write or 0,
+        "input_audio_tokens": usage.audio_input or 0,
+        "output_audio_tokens": usage.audio_output or 0,
+        "output_reasoning_tokens": usage.reasoning or 0,
+    }
     if (counts["input_audio_tokens"] or counts["output_audio_tokens"]) and not _hear(card, usage, counts):
         return None
     for unit, path in data().counts.items() if usage.extra else ():

@@ -19,8 +19,13 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
+from understudy import clock
+
 PATIENCE = 1.0
 """Seconds to wait for a lock or for a server that does not answer, before records go to the spool instead."""
+
+_STEPS = 20_000
+"""Steps of SQLite's machine between two looks at the clock: a fraction of a millisecond."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x756E6465_72737464
@@ -71,6 +76,16 @@ def open_engine(url: str, *, writing: bool = False, patience: float = PATIENCE) 
         event.listen(engine, "connect", _prepare_writing if writing else _prepare_reading)
         event.listen(engine, "begin", _begin_writing if writing else _begin_reading)
     return engine
+
+
+def bound(connection: Connection, seconds: float) -> None:
+    """Let what this connection is asked in its transaction take so long at most; then it raises OperationalError."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
+        return
+    end = clock.monotonic() + seconds
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: clock.monotonic() > end, _STEPS)
 
 
 def file_of(url: str) -> Path | None:

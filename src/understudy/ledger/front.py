@@ -35,7 +35,8 @@ _UNWRITABLE = (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError)
 class State(msgspec.Struct, frozen=True):
     """How the ledger is. `queued` records wait in memory, `spooled` bytes on disk; `written` are in the database.
 
-    `lost` counts records by the reason for which they were given up ("bodies": only the bodies). `lag` is how many
+    `lost` counts records by the reason for which they were given up ("bodies": only the bodies; "unsearchable",
+    "redaction": only texts). `lag` is how many
     seconds the oldest record has been waiting in memory. `error` is what fails at present, None if nothing does.
     """
 
@@ -61,6 +62,11 @@ class Ledger:
         self._said = Said()
         self._before = Said()
         self._lost: dict[str, int] = {}
+
+    @property
+    def url(self) -> str:
+        """Where the database is, as a URL; it may hold a password."""
+        return self._settings.url
 
     def start(self) -> None:
         self._thread.start()

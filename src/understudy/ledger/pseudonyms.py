@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import json
 import re
 
 _WRITTEN = re.compile(r"\[([a-z][a-z0-9-]{0,30}):~([A-Za-z0-9_-]{24,8192})\]")
@@ -52,13 +53,16 @@ class Pseudonyms:
             return None
         return value.decode("utf-8", "surrogatepass")
 
-    def restored(self, text: str) -> str:
-        """`text` with every pseudonym of this key turned back."""
-        return _WRITTEN.sub(self._back, text)
+    def restored(self, text: str, *, as_json: bool = False) -> str:
+        """`text` with every pseudonym of this key turned back. `as_json`: what they stand in is JSON, and stays so."""
 
-    def _back(self, match: re.Match[str]) -> str:
-        value = self.value(match[1], match[2])
-        return match[0] if value is None else value
+        def back(match: re.Match[str]) -> str:
+            value = self.value(match[1], match[2])
+            if value is None:
+                return match[0]
+            return json.dumps(value, ensure_ascii=False)[1:-1] if as_json else value
+
+        return _WRITTEN.sub(back, text)
 
     def own(self, text: str) -> list[tuple[int, int]]:
         """Where pseudonyms of this key stand."""

@@ -264,9 +264,6 @@ NATIONAL: Mapping[str, Recogniser] = {
     ),
 }
 
-DEFAULT_NATIONAL = ("us-ssn", "uk-nino", "es-dni", "fr-nir", "it-codice-fiscale", "br-cpf")
-"""Those that are written in a way of their own. The others are bare digits, of which one in ten passes by chance."""
-
 RECOGNISERS: Mapping[str, Recogniser] = {"iban": ibans, "card": cards, "email": emails, "phone": phones, "ip": ips}
 
 

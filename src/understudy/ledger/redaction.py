@@ -10,7 +10,7 @@ An answer that came as a stream has a word's parts in several events. So strings
 text, and what is found across them is put in the place of its first part.
 
 Where a text cannot be searched in reasonable time nothing of it is kept (`UnsearchableError`): what nobody looked at is
-not stored.
+not stored. `record_redaction.py` does all this to whole records.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import msgspec
-
+from understudy import clock
 from understudy.ledger import credentials, pieces
 from understudy.ledger.pseudonyms import Pseudonyms
-from understudy.ledger.recognise import DEFAULT_NATIONAL, NATIONAL, RECOGNISERS, Recogniser, literals, own_pattern
-from understudy.ledger.records import Attempt, Body, Exchange, Feedback, Record
+from understudy.ledger.recognise import NATIONAL, RECOGNISERS, Recogniser, literals, own_pattern
+from understudy.ledger.settings import Redaction
 
 _PASSES = 6
 """How often a text is searched again, since what was taken out may have hidden something beside it."""
@@ -39,7 +38,16 @@ _SHORTEST = 4
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _FEWEST = 6
 _OF_DIGITS = frozenset([*NATIONAL.values(), *(RECOGNISERS[name] for name in ("iban", "card", "phone"))])
-"""Recognisers of what has that many digits at least. Much that is said has not."""
+"""Recognisers of what has that many digits at least, close together. Much that is said has not."""
+
+_DIGITS = re.compile(rf"\d(?:[^\d\0]{{0,9}}\d){{{_FEWEST - 1}}}")
+"""Nine at most between two of them: an IBAN in groups has letters there."""
+
+_REMEMBERED = 10_000
+"""Names that are known to hold no secret."""
+
+_SHORT = 100
+"""Characters of a field's name that is remembered."""
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _NUMERIC = re.compile(r"[-+.\deE]*")
@@ -55,22 +63,6 @@ class BadSettingsError(ValueError):
 
 class UnsearchableError(Exception):
     """A text took too long, or would not come to rest."""
-
-
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`find` names the recognisers, `national` those for national ids. `patterns` are regular expressions by name.
-
-    `literals` are known secrets, such as the gateway's own keys: they are found wherever they stand. `key` makes
-    pseudonyms that can be turned back. `scanner` adds the further detector of secrets.
-    """
-
-    find: tuple[str, ...] = ("secret", "iban", "card", "email", "phone", "ip")
-    national: tuple[str, ...] = DEFAULT_NATIONAL
-    patterns: dict[str, str] = {}
-    literals: tuple[str, ...] = ()
-    key: str | None = None
-    scanner: bool = False
-    patience: float = 5.0
 
 
 class Numbers:
@@ -94,33 +86,39 @@ class Numbers:
 class Redactor:
     """Finds what `settings` say. Made once; each exchange has numbers of its own."""
 
-    def __init__(self, settings: Settings | None = None, *, cache: str | None = None) -> None:
-        settings = settings or Settings()
+    def __init__(self, settings: Redaction | None = None) -> None:
+        settings = settings or Redaction()
         self._pseudonyms = Pseudonyms(settings.key) if settings.key is not None else None
-        self._secrets: list[Recogniser] = []
-        self._kinds: list[tuple[str, Recogniser]] = []  # the first of overlapping ones gives the name
+        self._patience, self._until = settings.patience, 0.0
+        self._clean: set[str] = set()
+        self._clean_fields: set[str] = set()
+        kinds: list[tuple[str, Recogniser]] = []  # the first of overlapping ones gives the name
         if settings.literals:
-            self._secrets.append(literals(settings.literals))
+            kinds.append(("secret", literals(settings.literals)))
         if "secret" in settings.find:
-            self._secrets.append(credentials.known)
+            kinds.append(("secret", credentials.known))
+        kinds += _own(settings)
+        kinds += [(name, _known(name, RECOGNISERS, "find")) for name in settings.find if name != "secret"]
+        kinds += [("id", _known(name, NATIONAL, "national")) for name in settings.national]
+        self._quick = self._kinds = kinds
+        self._lacking = settings if settings.scanner else None
         if settings.scanner:
-            self._secrets.append(credentials.scanner(settings.patience, cache))
-        self._kinds += [("secret", found) for found in self._secrets]
-        self._kinds += _own(settings)
-        self._kinds += [(name, _known(name, RECOGNISERS, "find")) for name in settings.find if name != "secret"]
-        self._kinds += [("id", _known(name, NATIONAL, "national")) for name in settings.national]
-        names = "|".join(re.escape(name) for name in sorted({kind for kind, _ in self._kinds} | {"secret"}))
+            credentials.require_scanner()
+        names = "|".join(re.escape(name) for name in sorted({kind for kind, _ in kinds} | {"secret"}))
         self._written = re.compile(rf"\[({names}):(\d{{1,6}})\]")
         self._named = "secret" in settings.find
 
-    def text(self, text: str, numbers: Numbers | None = None) -> str:
-        """`text` without what is not to be stored."""
-        numbers = numbers or Numbers()
-        return self._settled(text, lambda text: self._plain(text, numbers))
+    def text(self, text: str, numbers: Numbers | None = None, *, quick: bool = False) -> str:
+        """`text` without what is not to be stored. `quick`: without the further detector. Raises UnsearchableError."""
+        numbers, kinds = numbers or Numbers(), self._quick if quick else self._thorough()
+        return self._settled(text, lambda text: self._once([text], kinds, numbers)[0])
 
-    def body(self, data: bytes, numbers: Numbers | None = None, *, cut: bool = False) -> bytes:
-        """A body, of whatever kind. `cut`: it ends anywhere, so its last word may be part of something."""
-        numbers = numbers or Numbers()
+    def body(self, data: bytes, numbers: Numbers | None = None, *, cut: bool = False, quick: bool = False) -> bytes:
+        """A body, of whatever kind. `cut`: it ends anywhere, so its last word may be part of something.
+
+        `quick`: without the further detector. Raises UnsearchableError.
+        """
+        numbers, kinds = numbers or Numbers(), self._quick if quick else self._thorough()
         encoding = "utf-8"
         try:
             text = data.decode(encoding)
@@ -131,56 +129,49 @@ class Redactor:
                 encoding = "latin-1"  # not text, or not only: what is readable of it is searched
             text = data.decode(encoding)
         whole = _CUT.sub("", text) if cut else text
-        once = self._json if pieces.is_json(whole) else self._plain
-        redacted = self._settled(whole, lambda text: once(text, numbers, encoding))
+        if pieces.is_json(whole):
+            redacted = self._settled(whole, lambda text: self._json(text, kinds, numbers, encoding))
+        else:
+            redacted = self._settled(whole, lambda text: self._once([text], kinds, numbers)[0])
         return data if redacted == text else redacted.encode(encoding)
 
-    def record(self, record: Record) -> Record:
-        """A record of the ledger, as the writer's `prepare` takes it. A body that cannot be searched is let go."""
-        replace = msgspec.structs.replace
-        numbers = Numbers()
-        if isinstance(record, Exchange):
-            return replace(
-                record,
-                bodies=tuple(self._body(body, numbers) for body in record.bodies),
-                attempts=tuple(self._attempt(attempt, numbers) for attempt in record.attempts),
-            )
-        if isinstance(record, Feedback):
-            said = {name: getattr(record, name) for name in ("label", "comment", "corrected")}
-            return replace(record, **{name: text and self._safe(text, numbers) for name, text in said.items()})
-        return replace(record, detail=self._detail(record.detail, numbers)) if record.detail else record
+    def names(self, texts: Iterable[str | None], numbers: Numbers) -> dict[str, str]:
+        """Those of `texts` that hold a secret, and what they are without it. Nothing but secrets is looked for.
 
-    def _detail(self, detail: str, numbers: Numbers) -> str:
-        try:
-            return self.body(detail.encode(), numbers).decode()
-        except UnsearchableError:
-            return '"[unsearchable]"'
+        For names that somebody chose, of models, sessions, tags, fields: most of them come again and again, and one
+        that was once found clean is not searched anew.
+        """
+        fresh = [text for text in dict.fromkeys(texts) if text and text not in self._clean]
+        if not fresh:
+            return {}
+        secrets = _secrets(self._quick)
+        self._until = clock.monotonic() + self._patience
+        after = self._once(fresh, secrets, numbers)
+        changed = {text for text, new in zip(fresh, after, strict=True) if text != new}
+        self._remember(self._clean, [text for text in fresh if text not in changed])
+        return {
+            text: self._settled(text, lambda text: self._once([text], secrets, numbers)[0])
+            for text in fresh
+            if text in changed
+        }
 
-    def _attempt(self, attempt: Attempt, numbers: Numbers) -> Attempt:
-        if not attempt.fault_message:
-            return attempt
-        return msgspec.structs.replace(attempt, fault_message=self._safe(attempt.fault_message, numbers))
+    @staticmethod
+    def _remember(known: set[str], texts: Sequence[str]) -> None:
+        if len(known) + len(texts) > _REMEMBERED:
+            known.clear()
+        known.update(texts[:_REMEMBERED])
 
-    def _safe(self, text: str, numbers: Numbers) -> str:
-        try:
-            return self.text(text, numbers)
-        except UnsearchableError:
-            return "[unsearchable]"
-
-    def _body(self, body: Body, numbers: Numbers) -> Body:
-        if body.encoding:
-            raise ValueError(f"The body is packed ({body.encoding}). It is redacted before it is packed.")
-        try:
-            data = self.body(body.data, numbers, cut=body.size > len(body.data))
-        except UnsearchableError:
-            data = b"[unsearchable]"
-        if data == body.data:
-            return body
-        return msgspec.structs.replace(body, data=data, size=body.size if body.size > len(body.data) else 0)
+    def _thorough(self) -> Sequence[tuple[str, Recogniser]]:
+        """All recognisers. The further detector begins now: it takes seconds and 55 MiB, and many never need it."""
+        if self._lacking is not None:
+            further = credentials.scanner(self._lacking.patience, self._lacking.cache)
+            self._kinds, self._lacking = [("secret", further), *self._quick], None
+        return self._kinds
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
     def _settled(self, text: str, once: Callable[[str], str]) -> str:
+        self._until = clock.monotonic() + self._patience
         for _ in range(_PASSES):
             after = once(text)
             if after == text:
@@ -188,23 +179,21 @@ class Redactor:
             text = after
         raise UnsearchableError
 
-    def _plain(self, text: str, numbers: Numbers, _encoding: str = "utf-8") -> str:
-        return self._once([text], self._kinds, numbers)[0]
-
-    def _json(self, text: str, numbers: Numbers, encoding: str) -> str:
+    def _json(self, text: str, kinds: Sequence[tuple[str, Recogniser]], numbers: Numbers, encoding: str) -> str:
         """Strings, names and gaps apart, so that nothing runs from one into another."""
         found = list(pieces.cut(text, shortest=_SHORTEST_GAP))
         values = [piece for piece in found if piece.kind == "value"]
-        names = [piece for piece in found if piece.kind == "name"]
+        names = [piece for piece in found if piece.kind == "name" and piece.text not in self._clean_fields]
         gaps = [piece for piece in found if piece.kind == "gap"]
         named = [self._named and credentials.NAMED.fullmatch(piece.name) is not None for piece in values]
         after = [
-            *self._once([piece.text for piece in values], self._kinds, numbers, named, pieces.streams(text, values)),
-            *self._once([piece.text for piece in names], self._kinds[: len(self._secrets)], numbers),
-            *self._once([piece.text for piece in gaps], self._kinds, numbers, quote=True),
+            *self._once([piece.text for piece in values], kinds, numbers, named, pieces.streams(text, values)),
+            *self._once([piece.text for piece in names], _secrets(kinds), numbers),
+            *self._once([piece.text for piece in gaps], kinds, numbers, quote=True),
         ]
         changed = [pair for pair in zip([*values, *names, *gaps], after, strict=True) if pair[0].text != pair[1]]
         if not changed:
+            self._remember(self._clean_fields, [piece.text for piece in names if len(piece.text) <= _SHORT])
             return text
         out, place = [], 0
         for piece, new in sorted(changed, key=lambda pair: pair[0].start):
@@ -256,11 +245,13 @@ class Redactor:
         """Start, end and number of the kind. Nothing is found in what redaction wrote itself, nor across a NUL."""
         masked = self._masked(text, numbers)
         found = []
-        few = masked.isascii() and len(masked) - len(masked.encode().translate(None, b"0123456789")) < _FEWEST
+        few = _DIGITS.search(masked) is None
         try:
             for rank, (_, recogniser) in enumerate(kinds):
                 if few and recogniser in _OF_DIGITS:
                     continue
+                if clock.monotonic() > self._until:
+                    raise UnsearchableError
                 for start, end in recogniser(masked):
                     stop = masked.find("\0", start, end)
                     found.append((start, end if stop < 0 else stop, rank))
@@ -369,7 +360,11 @@ def _known(name: str, table: Mapping[str, Recogniser], setting: str) -> Recognis
     return table[name]
 
 
-def _own(settings: Settings) -> list[tuple[str, Recogniser]]:
+def _secrets(kinds: Sequence[tuple[str, Recogniser]]) -> list[tuple[str, Recogniser]]:
+    return [kind for kind in kinds if kind[0] == "secret"]
+
+
+def _own(settings: Redaction) -> list[tuple[str, Recogniser]]:
     """The owner's patterns, by names that no other kind has."""
     own = []
     for name, pattern in settings.patterns.items():

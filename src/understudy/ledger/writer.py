@@ -1,4 +1,4 @@
-"""What becomes of a batch: into the spool, then into the database, and out of the spool again if that took it.
+"""What becomes of a batch: redacted, into the spool, into the database, and out of the spool again if that took it.
 
 So a batch is safe from a `kill -9` before a database that may be slow is asked, and waits in the spool if that fails.
 A batch that neither takes is held until either works.
@@ -9,6 +9,7 @@ A database that failed is left alone for a while, longer each time, so that reco
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,25 +20,30 @@ from understudy import clock
 from understudy.ledger import frames, retention
 from understudy.ledger.bodies import packed
 from understudy.ledger.frames import BadFrameError
+from understudy.ledger.record_redaction import RecordRedactor, bare
 from understudy.ledger.records import Exchange, Record
 from understudy.ledger.rows import cleaned
 from understudy.ledger.settings import Settings
 from understudy.ledger.spool import Spool, SpoolFullError
 from understudy.ledger.store import RefusedError, Store, UnavailableError
 
-Prepare = Callable[[Record], Record]
-"""Something done to each record before any of it is stored anywhere."""
+log = logging.getLogger("understudy")
 
 _LONGEST = 30.0
 """Seconds that a database which keeps failing is left alone at most."""
 
 
 class Writer:
-    """`written` counts records in the database, `lost` records given up by reason."""
+    """`written` counts records in the database, `lost` what was given up, by reason.
 
-    def __init__(self, settings: Settings, prepare: Sequence[Prepare] = ()) -> None:
+    Of "unsearchable" that is texts, of "redaction" all texts of a record: the records themselves are kept. `alive` is
+    called now and then while a batch takes long.
+    """
+
+    def __init__(self, settings: Settings, alive: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
-        self._prepare = prepare
+        self._alive = alive
+        self._redactor = None if settings.redaction is None else RecordRedactor(settings.redaction)
         self._store = Store(settings.url, patience=settings.patience)
         self._spool = Spool(Path(settings.spool), settings.spool_bytes)
         self._again = float("-inf")
@@ -109,8 +115,9 @@ class Writer:
         return [self._prepared(record) for record in records]
 
     def _prepared(self, record: Record) -> Record:
-        for prepare in self._prepare:
-            record = prepare(record)
+        if self._redactor is not None:
+            record = self._redacted(record, self._redactor)
+            self._alive()
         if not isinstance(record, Exchange) or not record.bodies:
             return record
         settings = self._settings
@@ -118,6 +125,19 @@ class Writer:
             record,
             bodies=tuple(packed(body, limit=settings.body_bytes, level=settings.level) for body in record.bodies),
         )
+
+    def _redacted(self, record: Record, redactor: RecordRedactor) -> Record:
+        before = redactor.given_up
+        try:
+            return redactor.record(record)
+        except Exception as error:  # noqa: BLE001  # whatever it is: what was not looked through is not kept
+            if "redaction" not in self.lost:  # the error's words may be the text's
+                log.error("ledger: redaction fails (%s): texts are not kept", type(error).__name__)  # noqa: TRY400
+            self._lose("redaction", 1)
+            return bare(record)
+        finally:
+            if redactor.given_up > before:
+                self._lose("unsearchable", redactor.given_up - before)
 
     def _stored(self, records: Sequence[Record]) -> bool:
         try:

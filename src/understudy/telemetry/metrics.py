@@ -55,8 +55,6 @@ _GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "understudy_target_in_flight": ("Attempts under way at a target.", ("target",)),
 }
 
-TOKENS = ("input", "output", "cached_read", "cached_write", "reasoning")
-
 
 def names() -> frozenset[str]:
     """Every series that there can be, as a query names it."""
@@ -72,6 +70,7 @@ _EXTRA: Mapping[str, str] = {
     "understudy_ledger_lost": "Records that could not be kept.",
     "understudy_cache_failed": "Look-ups that the cache did not answer, or not in time.",
     "understudy_cache_lost": "Answers that were to be kept in the cache and could not be.",
+    "understudy_otel_lost": "Exchanges that OpenTelemetry was not told of, for want of time or by a mistake.",
 }
 """Gauges that the gateway may hand over by these names, as `extra`."""
 
@@ -141,8 +140,12 @@ class Metrics(Collector):
 
     def _tokens(self, usage: Usage, target: str) -> None:
         counts = self._counts["understudy_tokens"]
-        for kind, count in zip(
-            TOKENS, (usage.input, usage.output, usage.cached_read, usage.cached_write, usage.reasoning), strict=True
+        for kind, count in (
+            ("input", usage.input),
+            ("output", usage.output),
+            ("cached_read", usage.cached_read),
+            ("cached_write", usage.cached_write),
+            ("reasoning", usage.reasoning),
         ):
             if count:
                 key = (target, kind)

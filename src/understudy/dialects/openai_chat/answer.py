@@ -203,6 +203,15 @@ def decode_answer(body: bytes) -> Answer:
     return plain.decode(body) or decode_any(body)
 
 
+def answer_figures(body: bytes) -> tuple[Usage | None, str, str | None]:
+    """What a provider's body says of its tokens, its model and service tier. Raises `Malformed` as `decode_answer`."""
+    told = plain.figures(body)
+    if told is not None:
+        return told
+    answer = decode_answer(body)
+    return answer.usage, answer.model, answer.service_tier
+
+
 def decode_any(body: bytes) -> Answer:
     """As `decode_answer`, whatever is in it."""
     raw = expect(parse(body), DICT, "body")

@@ -84,7 +84,17 @@ class _Answer(_Wire):
     system_fingerprint: _Said | _Null = UNSET
 
 
+class _Told(msgspec.Struct, gc=False):
+    """An answer of which only the figures are of interest: the rest is skipped, which is a good deal faster."""
+
+    choices: msgspec.Raw
+    model: _Said
+    usage: _Usage | _Null = UNSET
+    service_tier: _Said | _Null = UNSET
+
+
 _ANSWER = msgspec.json.Decoder(_Answer)
+_TOLD = msgspec.json.Decoder(_Told)
 
 
 def decode(body: bytes) -> Answer | None:
@@ -111,6 +121,15 @@ def decode(body: bytes) -> Answer | None:
         wire.service_tier or None,
         extra,
     )
+
+
+def figures(body: bytes) -> tuple[Usage | None, str, str | None] | None:
+    """What an answer says of its tokens, its model and service tier; None if it does not say it in the usual way."""
+    try:
+        wire = _TOLD.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return _usage(wire.usage) if wire.usage else None, wire.model, wire.service_tier or None
 
 
 def _choice(wire: _Choice) -> Choice:

@@ -9,6 +9,7 @@ events by a comma makes one array of them. Whatever does not fit that shape is r
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
@@ -56,6 +57,13 @@ class _Chunk(msgspec.Struct, gc=False):
     error: Any = None
     object: Any = None
     usage: Any = None
+    service_tier: Any = None
+
+
+class _Named(msgspec.Struct, gc=False):
+    """What a chunk says of who answers. Every one says it: read of the first only."""
+
+    model: str = ""
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
@@ -70,12 +78,16 @@ class Watch:
     `skipped`: malformed events left out, at most one.
     """
 
-    __slots__ = ("_open", "_partial", "_usage", "content", "done", "fault", "finish", "moved", "skipped")
+    __slots__ = (
+        "_first", "_open", "_partial", "_tier", "_usage", "content", "done", "fault", "finish", "moved", "skipped",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._partial = b""
         self._open: set[int | None] = set()
         self._usage: Any = None
+        self._tier: Any = None
+        self._first = b""
         self.content = False
         self.moved = False
         self.finish: str | None = None
@@ -87,6 +99,20 @@ class Watch:
     def usage(self) -> Usage | None:
         """What the stream said of its tokens, last."""
         return decode_usage(self._usage) if isinstance(self._usage, dict) else None
+
+    @property
+    def tier(self) -> str | None:
+        """The service tier that the stream named, last."""
+        return self._tier if isinstance(self._tier, str) else None
+
+    @property
+    def answered_by(self) -> str:
+        """The model that the stream named first."""
+        for line in _LINE.split(self._first):
+            if line.startswith(b"data:"):
+                with contextlib.suppress(*_UNREADABLE):
+                    return msgspec.json.decode(line[5:], type=_Named).model
+        return ""
 
     @property
     def whole(self) -> bool:
@@ -106,6 +132,8 @@ class Watch:
             ready, self._partial = data, b""
         else:
             ready, self._partial = data[:end], data[end:]
+        if not self._first:
+            self._first = ready
         finished = ready.endswith(_DONE)
         events = ready[6 : -2 - len(_DONE)] if finished else ready[6:-2]
         if ready.startswith(b"data: {") and events:
@@ -149,6 +177,8 @@ class Watch:
     def _note(self, chunk: _Chunk) -> None:
         if chunk.usage is not None:
             self._usage = chunk.usage
+        if chunk.service_tier is not None:
+            self._tier = chunk.service_tier
         for choice in chunk.choices or ():
             delta = choice.delta
             if delta is not None and (delta.content or _has_content(delta)):
