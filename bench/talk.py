@@ -270,7 +270,7 @@ async def order(port: int, method: str, path: str, body: str = "", key: str = KE
     data = body.encode()
     head = (
         f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\nconnection: close\r\n"
-        f"content-length: {len(data)}\r\n\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
     )
     writer.write(head.encode() + data)
     try:
