@@ -137,7 +137,7 @@ class Caller:
             return
         gateway.open += 1
         try:
-            await gateway.call(headers, self.body, self.door, self)
+            await gateway.call(headers, self.body, self.door, self, None)
         except RefusedError as refused:
             self.refused = refused
         finally:
