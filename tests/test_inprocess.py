@@ -170,7 +170,7 @@ def test_the_read_timeout_is_the_librarys_own_and_ends_the_call(make, library, s
         with pytest.raises(library.ReadTimeout, match=r"0\.05 s") as raised:
             client.post(CHAT, json=body(stream=stream))
         assert raised.value.request.url == CHAT
-        assert until(lambda: gateway(transport).open == 0)
+        assert until(lambda: gateway(transport).idle)
 
 
 def test_the_read_timeout_counts_from_the_last_bytes(make):
@@ -185,7 +185,7 @@ def test_the_read_timeout_counts_from_the_last_bytes(make):
             assert b"data: " in await anext(pieces)
             with pytest.raises(httpx2.ReadTimeout):
                 [piece async for piece in pieces]
-            assert until(lambda: gateway(transport).open == 0)
+            assert until(lambda: gateway(transport).idle)
 
     asyncio.run(main())
 
@@ -197,7 +197,7 @@ def test_closing_an_answer_early_ends_the_call_at_the_provider(make, library):
         with client.stream("POST", CHAT, json=body(stream=True)) as response:
             next(response.iter_bytes())
             assert gateway(transport).open == 1
-        assert until(lambda: gateway(transport).open == 0)
+        assert until(lambda: gateway(transport).idle)
         assert until(lambda: gateway(transport).transport.open_connections == 0)
 
 
@@ -211,7 +211,7 @@ def test_a_cancelled_task_ends_the_call_at_the_provider(make):
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
-            assert until(lambda: gateway(transport).open == 0)
+            assert until(lambda: gateway(transport).idle)
 
     asyncio.run(main())
 
@@ -224,7 +224,7 @@ def test_an_answer_that_is_dropped_without_closing_it_ends_too(make):
     assert gateway(transport).open == 1
     del response
     gc.collect()
-    assert until(lambda: gateway(transport).open == 0)
+    assert until(lambda: gateway(transport).idle)
 
 
 def test_a_slow_reader_slows_the_gateway(make):

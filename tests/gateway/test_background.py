@@ -245,7 +245,7 @@ def test_who_left_misses_nothing(gateway, held):
         assert "response.completed" in second.rest()
     assert finished(gateway)
     assert text_of(get(gateway, name).json()) == "One two."
-    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert gateway.until(lambda: gateway.gateway.idle)
 
 
 def test_what_cannot_be_streamed_says_why(gateway, held):
@@ -288,7 +288,7 @@ def test_a_cancelled_response_is_cancelled_at_once_and_for_good(gateway, held):
     assert finished(gateway)
     assert gateway.until(lambda: gateway.gateway.transport.open_connections == 0), "the provider is not waited for"
     assert get(gateway, response["id"]).json() == cancelled.json()
-    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert gateway.until(lambda: gateway.gateway.idle)
     assert gateway.exchanges[-1].outcome == "client_left"
 
 
@@ -320,7 +320,7 @@ def test_a_deleted_response_is_stopped_and_forgotten(gateway, held):
     assert held.asked.wait(10)
     deleted = gateway.http.delete(f"/v1/responses/{response['id']}")
     assert deleted.json() == {"id": response["id"], "object": "response.deleted", "deleted": True}
-    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert gateway.until(lambda: gateway.gateway.idle)
     assert get(gateway, response["id"]).status_code == 404
     assert gateway.http.delete(f"/v1/responses/{response['id']}").status_code == 404
     assert gateway.call(lambda: gateway.gateway.background._size) == 0
@@ -392,7 +392,7 @@ def test_a_call_in_the_background_is_an_open_call(held):
         assert get(gateway, name).status_code == 200, "polling is no call"
         held.go.set()
         assert finished(gateway)
-        assert gateway.until(lambda: gateway.gateway.open == 0)
+        assert gateway.until(lambda: gateway.gateway.idle)
         assert make(gateway, "chat/ok", background=False).status_code == 200
 
 
@@ -406,7 +406,7 @@ def test_events_that_pass_the_bound_end_the_response(gateway, held, monkeypatch)
     assert "no room" in events(stream)[-1]["response"]["error"]["message"]
     assert len(stream) < 30_000
     assert finished(gateway)
-    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert gateway.until(lambda: gateway.gateway.idle)
 
 
 def test_what_is_kept_of_finished_calls_makes_room_for_others(gateway, held, monkeypatch):

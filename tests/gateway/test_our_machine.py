@@ -135,7 +135,7 @@ def test_a_mistake_of_ours_is_an_error_to_the_client_and_a_trace_to_the_owner(mo
         answer = gateway.chat("first/ok")
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
         assert "only the owner" not in answer.text
-        assert gateway.until(lambda: gateway.gateway.open == 0)
+        assert gateway.until(lambda: gateway.gateway.idle)
     assert "what only the owner may read" in caplog.text
 
 

@@ -71,7 +71,7 @@ def clean(gateway, route, *, answers=False):
     """Whether nothing is left of any call, and nothing of it speaks against the last target of `route`."""
     app, where = gateway.gateway, place(gateway, route)
     health, transport = app.health, app.transport
-    assert gateway.until(lambda: app.open == 0 and health.limiter.flying(where) == 0)
+    assert gateway.until(lambda: app.idle and health.limiter.flying(where) == 0)
     assert gateway.until(lambda: transport.open_connections == transport.idle_connections)
     assert not health.breakers.troubled
     assert not health.cooldowns.running
@@ -313,7 +313,7 @@ def test_waking_from_suspend_ends_what_waited_with_a_clear_error_and_serves_what
         assert b"[DONE]" not in rest
         assert provider.left.get(timeout=5)
         assert gateway.chat("first/ok").status_code == 200
-        assert gateway.until(lambda: gateway.gateway.open == 0)
+        assert gateway.until(lambda: gateway.gateway.idle)
 
 
 # -- settings that change --------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_a_wrongly_framed_body_is_no_call(gateway, line, monkeypatch):
     line.send(CHUNKED, b"xyz\r\n")
     refused(line, 400, "invalid_http")
     assert len(gateway.a.requests) == asked
-    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert gateway.until(lambda: gateway.gateway.idle)
 
 
 def test_garbage_behind_a_call_never_stands_in_its_answer(gateway, line):
@@ -127,7 +127,7 @@ def test_garbage_behind_a_call_never_stands_in_its_answer(gateway, line):
     line.until(b"chat.completion.chunk")
     line.send(b"\x00\x01garbage\r\n\r\n")
     assert b"HTTP/1.1 400" not in line.rest()
-    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert gateway.until(lambda: gateway.gateway.idle)
 
 
 def test_a_refused_client_that_goes_on_and_on_is_let_go(line, monkeypatch):
@@ -193,7 +193,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_behind(ga
     with Line(gateway.url) as line:
         line.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
         assert gateway.until(lambda: gateway.gateway.open == 1)
-    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert gateway.until(lambda: gateway.gateway.idle)
     assert gateway.http.get("/healthz").status_code == 200
 
 
@@ -201,7 +201,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_error_of_ours(gate
     with Line(gateway.url) as line:
         line.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
         assert gateway.until(lambda: gateway.gateway.open == 1)
-    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert gateway.until(lambda: gateway.gateway.idle)
     assert "Traceback" not in caplog.text
 
 
@@ -209,7 +209,7 @@ def test_a_client_that_leaves_in_the_middle_of_an_answer_is_no_error_of_ours(gat
     with Line(gateway.url) as line:
         line.post(GOOD.replace(b'"r"', b'"drip"'))
         assert gateway.until(lambda: gateway.gateway.open == 1)
-    assert gateway.until(lambda: gateway.gateway.open == 0)
+    assert gateway.until(lambda: gateway.gateway.idle)
     assert "Traceback" not in caplog.text
 
 
@@ -224,7 +224,7 @@ def test_too_many_open_calls_are_refused_with_a_time_to_come_back():
         assert "server.max_open" in response.json()["error"]["message"]
         assert gateway.http.get("/healthz").status_code == 200, "health is no call"
         line.until(b"[DONE]")
-        assert gateway.until(lambda: gateway.gateway.open == 0)
+        assert gateway.until(lambda: gateway.gateway.idle)
         assert gateway.chat("r").status_code == 200
 
 

@@ -229,7 +229,7 @@ def test_a_client_that_leaves_while_redis_is_asked_takes_nothing(store, server):
             left = pool.submit(httpx2.post, f"{one.url}/v1/chat/completions", json=BODY, headers=bearer(secret),
                                timeout=0.3, trust_env=False)  # fmt: skip
             assert isinstance(left.exception(), httpx2.ReadTimeout)
-        assert one.until(lambda: one.gateway.open == 0)
+        assert one.until(lambda: one.gateway.idle)
         server.go_on()
         end = time.monotonic() + 20
         while other.chat("r", headers=bearer(secret)).status_code != 200:

@@ -131,9 +131,9 @@ class Sdk:
     def idle(self, seconds=5):
         """Whether the gateway has no call open, soon."""
         end = time.monotonic() + seconds
-        while self.gateway.open and time.monotonic() < end:
+        while not self.gateway.idle and time.monotonic() < end:
             time.sleep(0.005)
-        return self.gateway.open == 0
+        return self.gateway.idle
 
 
 @pytest.fixture(scope="package")

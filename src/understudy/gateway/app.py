@@ -304,9 +304,8 @@ class Gateway:
 
     def _tell(self) -> None:
         """Work out what is to be known of the calls that are over, and tell the ledger and the observers."""
-        ended, self._ended = self._ended, []
         priced = self.recorder is not None or self.metrics is not None
-        for exchange, seen, key in ended:
+        for exchange, seen, key in self._ended:
             if priced and exchange.verdict is None:
                 pricing.note(exchange, self.prices)
             if self.recorder is not None:
@@ -316,6 +315,12 @@ class Gateway:
                     observer(exchange)
                 except Exception:
                     log.exception("an exchange could not be told of")
+        self._ended.clear()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is open, and all that are over have been told of."""
+        return not self.open and not self._ended
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
