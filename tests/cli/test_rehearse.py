@@ -37,6 +37,7 @@ def world(tmp_path_factory):
         assert answer.status_code == 200
         gateway.chat("thin")
         gateway.chat("support", messages=[{"role": "user", "content": "x"}], headers={"x-understudy-store": "metadata"})
+        assert gateway.until(lambda: gateway.gateway.idle)  # or the last record would come too late
         state = kept.stop()
         assert state.error is None
         file = folder / "understudy.toml"
