@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from understudy.upstream import Client, Clocks, TransportError
+from understudy.upstream import Client, Clocks, TransportError, dial
 
 from .scripted import CLOCKS, GET, OK, Server, answering, bench, drain, hops, serving, until
 
@@ -233,6 +233,16 @@ def test_no_descriptor_left_is_our_fault_and_not_the_providers(run, host):
             await client.close()
 
     run(scenario())
+
+
+def test_a_resolver_without_a_descriptor_may_say_anything(monkeypatch):
+    lack = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    busy = OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    monkeypatch.setattr(dial, "_lack", lambda: lack)
+    assert dial._judged(busy, "here")[0] == "exhausted"
+    assert dial._judged(ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "here")[0] == "unreachable"
+    monkeypatch.setattr(dial, "_lack", lambda: None)
+    assert dial._judged(busy, "here")[0] == "unreachable"
 
 
 @pytest.mark.parametrize("number", [errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL])

@@ -109,11 +109,12 @@ def _judged(error: Exception, host: str) -> tuple[Kind, str]:
         return "unreachable", f"no TLS with {host!r}: {error.reason or error}"
     if isinstance(error, OSError) and error.errno in _EXHAUSTED:
         return "exhausted", f"no room for a connection to {host!r}: {error.strerror or error}"
-    if isinstance(error, socket.gaierror):
-        # Without a descriptor the resolver cannot ask, and says no more than that it found nothing.
+    # Without a descriptor the resolver cannot ask, and says that it found nothing, or whatever errno it came upon last.
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
         lack = _lack()
         if lack is not None:
             return "exhausted", f"no room to look up {host!r}: {lack.strerror}"
+    if isinstance(error, socket.gaierror):
         return "unreachable", f"the name {host!r} does not resolve ({error.strerror})"
     return "unreachable", f"cannot connect to {host!r}: {str(error) or type(error).__name__}"
 
