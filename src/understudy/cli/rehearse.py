@@ -58,7 +58,7 @@ def rehearse(
     fail_under: Annotated[FailUnder, typer.Option(help="Exit with 1 unless the candidate is this.")] = "ready-for",
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JUnit file.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page to read and print.")] = None,
-    save: Annotated[bool, typer.Option(help="Keep the verdict, for the gateway to go by.")] = True,
+    save: Annotated[bool, typer.Option(help="Keep the verdict in a file.")] = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")] = False,
 ) -> None:
     """Replay recorded exchanges on a candidate and say, with a confidence interval, for what it can stand in.

@@ -21,9 +21,9 @@ from understudy.gateway.assemble import assemble
 from understudy.gateway.call import BadCallError
 from understudy.gateway.config import Loaded
 from understudy.gateway.gating import folder
+from understudy.gateway.pricing import prices
 from understudy.gateway.replaying import Replayer
 from understudy.gateway.routing import NoRouteError
-from understudy.ledger.cost import Prices
 from understudy.rehearsal import replay
 from understudy.rehearsal.analysis import Analysis, analysis
 from understudy.rehearsal.readiness import write
@@ -56,7 +56,7 @@ class Rehearsal:
     ) -> None:
         self.loaded, self.suite, self.candidate, self.incumbent = loaded, suite, candidate, incumbent
         self.table, self.budget, self.margin = table, budget, margin
-        self._prices = Prices()
+        self._prices = prices(loaded.config)
         self.jobs = replay.jobs(suite, candidate, incumbent, self._estimate)
         self.unpriced = sorted({job.target for job in self.jobs if job.estimate.usd is None})
         self.results = Results(None)
@@ -174,7 +174,7 @@ class Rehearsal:
         }
 
     def keep(self, found: Analysis) -> Path:
-        """Write the verdict where the gateway finds it."""
+        """Write the verdict where it is kept."""
         kept = Readiness(
             self.suite.route, self.candidate, self.incumbent or "", self.suite.digest, time.time(), found.verdict,
             mix=self.suite.mix,

@@ -93,13 +93,13 @@ async def _serve(loaded: Loaded, file: Path | None) -> None:
 
     logging.basicConfig(level=logging.WARNING, format=_LINE)
     gateway = await assemble(loaded, os.environ)
-    hiding = redacting.Formatter(_LINE, redacting.secrets(gateway.routing, os.environ))
+    known = redacting.secrets(gateway.routing, os.environ)
+    hiding = redacting.Formatter(_LINE, known)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(hiding)
     place = recording.place(loaded.config.ledger, os.environ)
     kept = None
     if place is not None:
-        known = redacting.secrets(gateway.routing, os.environ)
         redaction = redacting.meant(loaded.config.redaction, os.environ, place[1] / redacting.RULES, known)
         kept = recording.opened(loaded.config.ledger, place, redaction)
         gateway.recorder = recording.Recorder(kept, loaded.config.ledger)

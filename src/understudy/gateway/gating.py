@@ -1,4 +1,4 @@
-"""Where the verdicts of rehearsals are, for those that write them and for routes that go by them."""
+"""Where the verdicts of rehearsals are kept. No route goes by them yet."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from understudy.gateway.config import Loaded
+from understudy.gateway.recording import data_folder
 
 
 def folder(loaded: Loaded, environ: Mapping[str, str]) -> Path:
@@ -13,5 +14,4 @@ def folder(loaded: Loaded, environ: Mapping[str, str]) -> Path:
     source = Path(loaded.source)
     if source.is_file():
         return source.parent / "readiness"
-    data = Path(environ.get("XDG_DATA_HOME", ""))
-    return (data if data.is_absolute() else Path.home() / ".local/share") / "understudy/readiness"
+    return data_folder(environ) / "readiness"

@@ -14,13 +14,12 @@ import msgspec
 from understudy import clock
 from understudy.canon import Loss, Usage
 from understudy.gateway import exchange as exchanges
-from understudy.gateway import surface
+from understudy.gateway import pricing, surface
 from understudy.gateway.app import Gateway
 from understudy.gateway.call import Call
 from understudy.gateway.record import Exchange, Headers
 from understudy.gateway.recording import usage_of
 from understudy.gateway.surface import Door
-from understudy.ledger.cost import Prices
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -72,7 +71,6 @@ class Replayer:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._prices = Prices()
 
     async def ask(self, dialect: str, request: Mapping[str, Any], target: str) -> Replayed:
         """Ask `request` (in the words of `dialect`) of `target`. Raises BadCallError, Malformed and NoRouteError."""
@@ -89,6 +87,8 @@ class Replayer:
         exchange.ended = clock.monotonic()
         last = exchange.attempts[-1] if exchange.attempts else None
         usage = usage_of(last, exchange) if last is not None else None
+        pricing.note(exchange, self._gateway.prices)
+        _tokens, cost = pricing.used(exchange)
         fault = None
         if exchange.outcome != "answered":
             fault = last.fault.kind if last is not None and last.fault is not None else "unavailable"
@@ -98,24 +98,10 @@ class Replayer:
             last.fault.message if last is not None and last.fault is not None else "",
             exchange.ended - (last.started if last is not None else exchange.started),
             usage,
-            self._cost(exchange),
+            None if cost is None else cost / 1_000_000,
             tuple(last.losses) if last is not None else (),
             len(exchange.attempts),
         )
-
-    def _cost(self, exchange: Exchange) -> float | None:
-        """Of all attempts that may have been billed; None if that of one is unknown."""
-        total = 0.0
-        for attempt in exchange.attempts:
-            usage = usage_of(attempt, exchange)
-            if usage is None and attempt.first_content is None:
-                continue
-            seconds = None if attempt.ended is None else attempt.ended - attempt.started
-            charge = self._prices.charge(attempt.target, usage, at=exchange.wall, seconds=seconds)
-            if charge is None:
-                return None
-            total += float(charge.usd)
-        return total
 
 
 def _door(dialect: str, request: Mapping[str, Any], target: str) -> Door:

@@ -1,5 +1,5 @@
 """Verdicts as files: one for each route and candidate, in a folder that a configuration, an image or a repository can
-carry along. `understudy rehearse` writes them, the gateway reads them (`gateway/gating.py`).
+carry along. `understudy rehearse` writes them (`gateway/gating.py` says where); no route goes by them yet.
 """
 
 from __future__ import annotations
@@ -27,14 +27,3 @@ def write(folder: Path, found: Readiness) -> Path:
     part.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     part.replace(path)
     return path
-
-
-def read(folder: Path) -> tuple[list[Readiness], list[str]]:
-    """The verdicts of a folder, and what is wrong with files that hold none."""
-    found, wrong = [], []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=Readiness))
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            wrong.append(f"{path}: {error}")
-    return found, wrong
